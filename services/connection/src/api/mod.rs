@@ -1,0 +1,108 @@
+//! The HTTP edge. Handlers decode, ask the message service or the hub, and encode; errors are problem documents.
+
+mod caller;
+mod conversations;
+mod events;
+mod messages;
+mod origin;
+mod problem;
+mod websocket;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
+use protocol::{Code, Refusal, UserId};
+use tokio::time::Instant;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use self::problem::Problem;
+use crate::app::App;
+use crate::session::limiter::{Limiter, Refused};
+
+/// Largest body of a request, in bytes: a group of 10,000 members with long ids.
+const BODY_BYTES: usize = 1536 * 1024;
+/// A request with its body has this long; the message service answers far sooner.
+const REQUEST_MOST: Duration = Duration::from_secs(15);
+
+/// All routes of the public port.
+pub fn router(app: Arc<App>) -> Router {
+    let cors = cors(&app.settings.allowed_origins);
+    Router::new()
+        .route("/v1/ws", get(websocket::upgrade))
+        .route(
+            "/v1/conversations",
+            get(conversations::list).post(conversations::create),
+        )
+        .route("/v1/conversations/{id}", get(conversations::read))
+        .route(
+            "/v1/conversations/{id}/messages",
+            get(messages::history).post(messages::send),
+        )
+        .route("/v1/messages", get(events::since))
+        .fallback(|| async { Problem(Refusal::new(Code::NotFound, "no such resource")) })
+        .method_not_allowed_fallback(|| async { Problem(Refusal::invalid("this resource has no such method")) })
+        .layer(axum::middleware::from_fn(within_time))
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(cors)
+        .with_state(app)
+}
+
+/// Bounds the time of a request, its body included: a body that drips in holds a connection, not a handler.
+async fn within_time(request: axum::extract::Request, next: axum::middleware::Next) -> axum::response::Response {
+    use axum::response::IntoResponse;
+    match tokio::time::timeout(REQUEST_MOST, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem(Refusal::unavailable("the request took longer than 15 s")).into_response(),
+    }
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins = origins.iter().filter_map(|origin| origin.parse().ok());
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([
+            http::Method::GET,
+            http::Method::POST,
+            http::Method::PATCH,
+            http::Method::DELETE,
+        ])
+        .allow_headers([http::header::AUTHORIZATION, http::header::CONTENT_TYPE])
+}
+
+/// Send limits of users over HTTP, forgotten when they are as good as new.
+#[derive(Debug)]
+pub struct UserLimits {
+    per_second: u32,
+    limiters: HashMap<UserId, Limiter>,
+}
+
+/// Users remembered before those with a full allowance are forgotten.
+const REMEMBERED: usize = 10_000;
+
+impl UserLimits {
+    /// So many sends a second for each user; 0 means no limit.
+    pub fn new(per_second: u32) -> Self {
+        Self {
+            per_second,
+            limiters: HashMap::new(),
+        }
+    }
+
+    /// Takes one send of a user's allowance.
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn take(&mut self, user: &UserId, now: Instant) -> Result<(), Refused> {
+        if self.limiters.len() >= REMEMBERED {
+            self.limiters.retain(|_, limiter| !limiter.is_full(now));
+        }
+        self.limiters
+            .entry(user.clone())
+            .or_insert_with(|| Limiter::new(self.per_second, now))
+            .take(now)
+    }
+}

@@ -1,0 +1,192 @@
+//! The connection service put together: the hub and its tails, the listener, the drain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bus::connect::ConnectError;
+use bus::streams::StreamsError;
+use bus::{Bus, Log};
+use config::{Config, ConfigError};
+use lifecycle::{Readiness, Shutdown, Tasks, Unavailable};
+use parking_lot::Mutex;
+use protocol::client_frame::Reference;
+use protocol::server_frame::{Limits, Ready};
+use protocol::{Timestamp, limits};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use crate::api::UserLimits;
+use crate::hub::Hub;
+use crate::session::Session;
+use crate::token::Verifier;
+use crate::{api, listener};
+
+/// Clients are asked to come back within this time of a drain, each at its own moment.
+pub const DRAIN_SPREAD: Duration = Duration::from_secs(2);
+/// A draining socket's sends under way have this long to be answered.
+pub const DRAIN_SOCKET: Duration = Duration::from_secs(4);
+/// After this the process leaves, whoever is still there.
+const DRAIN_MOST: Duration = Duration::from_secs(7);
+/// For the tails to reach the log's end at the start.
+const WARM_UP_MOST: Duration = Duration::from_secs(30);
+
+/// What sessions and requests share.
+#[derive(Debug)]
+pub struct App {
+    /// Delivery.
+    pub hub: Arc<Hub>,
+    /// Tokens.
+    pub verifier: Verifier,
+    /// Settings that matter after the start.
+    pub settings: Settings,
+    /// Send limits of users over HTTP.
+    pub http_sends: Mutex<UserLimits>,
+}
+
+/// See [`App`].
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Between the server's pings.
+    pub heartbeat: Duration,
+    /// Per session; 0 means no limit.
+    pub sends_per_second: u32,
+    /// Whether `?token=` is taken.
+    pub query_token: bool,
+    /// Browsers' origins beside the same one.
+    pub allowed_origins: Vec<String>,
+}
+
+impl Settings {
+    /// Silence after which a socket is dead.
+    pub fn heartbeat_timeout(&self) -> Duration {
+        self.heartbeat * 3 / 2
+    }
+}
+
+impl App {
+    /// The `ready` frame of a session.
+    pub fn ready(&self, session: &Session, resumed: bool, cursor: String, reference: Option<Reference>) -> Ready {
+        Ready {
+            session_id: session.id.clone(),
+            user_id: session.user_id.clone(),
+            device_id: session.device_id.clone(),
+            resumed,
+            cursor,
+            heartbeat_ms: u64::try_from(self.settings.heartbeat.as_millis()).unwrap_or(u64::MAX),
+            timestamp: Timestamp::now(),
+            limits: Limits {
+                frame_bytes: limits::FRAME_BYTES as u64,
+                text_chars: limits::TEXT_CHARS as u64,
+                sends_per_second: self.settings.sends_per_second,
+            },
+            reference,
+        }
+    }
+}
+
+/// Runs the service until `shutdown` fires and its sockets are drained.
+///
+/// # Errors
+/// A wrong setting, an absent server, or a part that failed.
+pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    let secret = config.auth.secret()?;
+    let verifier = Verifier::new(&secret, &config.auth.issuer, &config.auth.audience);
+    let ready = Readiness::new(&["nats", "log"]);
+    let last = Shutdown::new();
+    let tasks = Tasks::new(shutdown.clone());
+    tasks.spawn("admin", lifecycle::admin::serve(admin, ready.clone(), last.clone()));
+
+    let bus = Bus::connect(&config.nats, "parley-connection")
+        .await
+        .map_err(connect_error)?;
+    bus::streams::ensure(&bus, &config.stream)
+        .await
+        .map_err(streams_error)?;
+    ready.set("nats", true);
+    let log = Log::new(bus, config.stream.partitions);
+    let (hub, ends) = Hub::new(log, config.connection.memory_mib)
+        .await
+        .context("reading the log's ends")?;
+    spawn_tails(&tasks, &hub, &config, &last);
+    tokio::time::timeout(WARM_UP_MOST, async {
+        for (lane, end) in hub.lanes.iter().zip(ends) {
+            lane.wait_for(end).await;
+        }
+    })
+    .await
+    .context("the log's tail did not come in time")?;
+    ready.set("log", true);
+
+    let settings = Settings {
+        heartbeat: Duration::from_millis(config.connection.heartbeat_ms),
+        sends_per_second: config.connection.sends_per_second,
+        query_token: config.http.query_token,
+        allowed_origins: config.http.allowed_origins.clone(),
+    };
+    let http_sends = Mutex::new(UserLimits::new(settings.sends_per_second));
+    let app = Arc::new(App {
+        hub,
+        verifier,
+        settings,
+        http_sends,
+    });
+    listener::serve(listener, api::router(app.clone()), shutdown.clone()).await;
+    ready.set("log", false);
+    drain(&app).await;
+    last.trigger();
+    tasks.wait().await
+}
+
+fn spawn_tails(tasks: &Tasks, hub: &Arc<Hub>, config: &Config, last: &Shutdown) {
+    for index in 0..hub.lanes.len() {
+        let tail = hub.clone().tail(index, config.stream.clone());
+        let last = last.clone();
+        tasks.spawn(format!("tail {}", hub.lanes[index].lane.stream()), async move {
+            tokio::select! {
+                () = tail => {}
+                () = last.triggered() => {}
+            }
+            Ok(())
+        });
+    }
+}
+
+async fn drain(app: &App) {
+    let sessions = app.hub.sessions();
+    tracing::info!(sessions = sessions.len(), "draining");
+    sessions.iter().for_each(|session| session.drain());
+    drop(sessions);
+    let deadline = Instant::now() + DRAIN_MOST;
+    while app.hub.session_count() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn connect_error(error: ConnectError) -> anyhow::Error {
+    match &error {
+        ConnectError::Unreachable { .. } => {
+            Unavailable::new("PARLEY_NATS__URL", strip(&error.to_string(), "PARLEY_NATS__URL: ")).into()
+        }
+        ConnectError::Credentials(_) => ConfigError::new(
+            "PARLEY_NATS__CREDENTIALS",
+            strip(&error.to_string(), "PARLEY_NATS__CREDENTIALS: "),
+        )
+        .into(),
+    }
+}
+
+fn streams_error(error: StreamsError) -> anyhow::Error {
+    match &error {
+        StreamsError::OtherPartitions { .. } => ConfigError::new(
+            "PARLEY_STREAM__PARTITIONS",
+            strip(&error.to_string(), "PARLEY_STREAM__PARTITIONS "),
+        )
+        .into(),
+        StreamsError::Failed { .. } => Unavailable::new("PARLEY_NATS__URL", error.to_string()).into(),
+    }
+}
+
+fn strip(text: &str, prefix: &str) -> String {
+    text.strip_prefix(prefix).unwrap_or(text).to_owned()
+}

@@ -1,0 +1,331 @@
+//! The hub: tails every lane of the log and offers each event to the sessions on this node that get it.
+//!
+//! Who may do what is not decided here: memberships are facts of the log. Nothing here writes to a socket.
+
+pub mod event;
+pub mod lane;
+pub mod memberships;
+mod replay;
+mod resume;
+pub mod user;
+pub mod window;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bus::tail::{Start, TailEvent};
+use bus::{Log, LogError, directory};
+use parking_lot::Mutex;
+use protocol::server_frame::ResyncReason;
+use protocol::{ConversationId, Cursor, UserId};
+
+pub use replay::{CatchUp, PAGE_EVENTS, Page};
+pub use resume::Resume;
+
+use self::event::{Event, Kind};
+use self::lane::LaneHub;
+use self::memberships::{Memberships, Span};
+use self::user::{Interest, User};
+use crate::session::Session;
+
+const USER_SHARDS: usize = 64;
+/// Entries of each lane that a starting node reads back, so that clients of a node that just died find their events
+/// in memory here.
+const WARM_UP: u64 = 25_000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Hub {
+    /// The log.
+    pub log: Log,
+    /// One for each lane, in cursor order.
+    pub lanes: Vec<LaneHub>,
+    interest: Interest,
+    users: Vec<Mutex<HashMap<UserId, Arc<User>>>>,
+    /// Counts resets of lanes: positions read before and after one do not belong together.
+    resets: AtomicU64,
+    sessions: AtomicU64,
+}
+
+impl Hub {
+    /// A hub standing a little before the end of each lane, and where each lane's end was: it is warm once dispatched
+    /// up to there.
+    ///
+    /// # Errors
+    /// NATS did not answer.
+    pub async fn new(log: Log, memory_mib: u64) -> Result<(Arc<Self>, Vec<u64>), LogError> {
+        let count = usize::from(log.partitions()) + 1;
+        let window_bytes = usize::try_from(memory_mib << 20).unwrap_or(usize::MAX) / count;
+        let (mut lanes, mut ends) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for lane in log.lanes() {
+            let Some(state) = log.state(lane).await? else {
+                return Err(LogError::Away(format!("stream {} does not exist", lane.stream())));
+            };
+            let position = state.last.saturating_sub(WARM_UP).max(state.first - 1);
+            lanes.push(LaneHub::new(lane, state.identity, position, window_bytes));
+            ends.push(state.last);
+        }
+        let hub = Self {
+            interest: Interest::new(log.partitions()),
+            log,
+            lanes,
+            users: (0..USER_SHARDS).map(|_| Mutex::default()).collect(),
+            resets: AtomicU64::new(0),
+            sessions: AtomicU64::new(0),
+        };
+        Ok((Arc::new(hub), ends))
+    }
+
+    /// Tails one lane for ever; the caller drops the future to end it.
+    pub async fn tail(self: Arc<Self>, index: usize, stream: config::Stream) {
+        let lane = &self.lanes[index];
+        let start = Start {
+            identity: lane.identity(),
+            position: lane.dispatched(),
+        };
+        let bus = self.log.bus().clone();
+        bus::tail::follow(bus, lane.lane, stream, start, |event| match event {
+            TailEvent::Record { position, payload } => self.dispatch(index, position, &payload),
+            TailEvent::Reset(start) => self.reset(index, start),
+        })
+        .await;
+    }
+
+    fn dispatch(&self, index: usize, position: u64, payload: &[u8]) {
+        let lane = &self.lanes[index];
+        let event = match Event::parse(index, position, payload) {
+            Ok(event) => Arc::new(event),
+            Err(error) => {
+                metrics::counter!("parley_unreadable_total", "what" => "event").increment(1);
+                tracing::warn!(%error, stream = lane.lane.stream(), position, "skipped a log entry");
+                lane.advance(position);
+                return;
+            }
+        };
+        let mut window = lane.window.lock();
+        window.push(event.clone());
+        if let Kind::Created(members) = &event.kind {
+            for member in members {
+                if let Some(user) = self.user(member) {
+                    self.apply_change(&user, &event);
+                }
+            }
+        }
+        self.interest.each(&event.conversation_id, |party| {
+            if event.seq >= party.since || matches!(event.kind, Kind::Receipt(..)) {
+                party
+                    .user
+                    .sessions
+                    .read()
+                    .iter()
+                    .for_each(|session| session.offer(&event));
+            }
+        });
+        lane.advance(position);
+    }
+
+    /// Takes in what a membership event means for one user.
+    fn apply_change(&self, user: &Arc<User>, event: &Event) {
+        if matches!(event.kind, Kind::Created(_)) {
+            let span = Span {
+                since: event.seq,
+                until: None,
+                lane: event.lane,
+            };
+            self.interest.set(user, &event.conversation_id, span);
+        }
+    }
+
+    fn reset(&self, index: usize, start: Start) {
+        let lane = &self.lanes[index];
+        let same = lane.identity() == start.identity;
+        let reason = if same {
+            ResyncReason::Expired
+        } else {
+            ResyncReason::OtherLog
+        };
+        tracing::warn!(
+            stream = lane.lane.stream(),
+            position = start.position,
+            ?reason,
+            "the log is not what it was"
+        );
+        metrics::counter!("parley_log_resets_total").increment(1);
+        let mut window = lane.window.lock();
+        window.reset(start.position);
+        self.resets.fetch_add(1, Ordering::AcqRel);
+        lane.reset(start.identity, start.position);
+        for shard in &self.users {
+            for user in shard.lock().values() {
+                user.sessions
+                    .read()
+                    .iter()
+                    .for_each(|session| session.reset_lane(index, start.position, reason));
+            }
+        }
+        self.resets.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn shard(&self, id: &UserId) -> &Mutex<HashMap<UserId, Arc<User>>> {
+        let sum = id
+            .as_str()
+            .bytes()
+            .fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        &self.users[sum % USER_SHARDS]
+    }
+
+    fn user(&self, id: &UserId) -> Option<Arc<User>> {
+        self.shard(id).lock().get(id).cloned()
+    }
+
+    /// The index of a conversation's lane.
+    pub fn lane_of(&self, id: &ConversationId) -> usize {
+        usize::from(id.partition(self.log.partitions()))
+    }
+
+    /// Registers a session; from then on it misses no change of its user's memberships. Its lanes are behind until it
+    /// has caught up.
+    ///
+    /// # Errors
+    /// The directory cannot be read: the session is not registered.
+    pub async fn attach(&self, session: &Arc<Session>) -> Result<(), LogError> {
+        let user = {
+            let mut shard = self.shard(&session.user_id).lock();
+            let user = shard
+                .entry(session.user_id.clone())
+                .or_insert_with(|| Arc::new(User::new(session.user_id.clone())))
+                .clone();
+            user.sessions.write().push(session.clone());
+            user
+        };
+        let count = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
+        metrics::gauge!("parley_sessions").set(count as f64);
+        let loaded = user.loaded.get_or_try_init(|| self.load(&user)).await;
+        match loaded {
+            Ok(()) => {
+                session.set_user(user.clone());
+                Ok(())
+            }
+            Err(error) => {
+                self.detach(session);
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets a session; with its last session, the user.
+    pub fn detach(&self, session: &Arc<Session>) {
+        let mut shard = self.shard(&session.user_id).lock();
+        let Some(user) = shard.get(&session.user_id).cloned() else {
+            return;
+        };
+        let mut sessions = user.sessions.write();
+        let before = sessions.len();
+        sessions.retain(|it| !Arc::ptr_eq(it, session));
+        if sessions.len() == before {
+            return;
+        }
+        let last = sessions.is_empty();
+        drop(sessions);
+        if last {
+            shard.remove(&session.user_id);
+            self.interest.remove(&user);
+        }
+        drop(shard);
+        let count = self.sessions.fetch_sub(1, Ordering::Relaxed) - 1;
+        metrics::gauge!("parley_sessions").set(count as f64);
+    }
+
+    async fn load(&self, user: &Arc<User>) -> Result<(), LogError> {
+        for membership in directory::list(self.log.bus(), &user.id).await? {
+            let lane = self.lane_of(&membership.conversation_id);
+            let span = Span {
+                since: membership.since,
+                until: membership.until,
+                lane,
+            };
+            self.interest.set(user, &membership.conversation_id, span);
+        }
+        // What the log has and the directory not yet: changes that no service has lived to answer.
+        for lane in &self.lanes {
+            let window = lane.window.lock();
+            for event in window.changes_of(&user.id) {
+                self.apply_change(user, event);
+            }
+        }
+        Ok(())
+    }
+
+    /// The memberships of any user, connected here or not.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub async fn memberships(&self, id: &UserId) -> Result<Memberships, LogError> {
+        if let Some(user) = self.user(id).filter(|user| user.loaded.initialized()) {
+            return Ok(user.memberships(Memberships::clone));
+        }
+        let mut memberships = Memberships::default();
+        for membership in directory::list(self.log.bus(), id).await? {
+            memberships.merge(&membership, self.lane_of(&membership.conversation_id));
+        }
+        for lane in &self.lanes {
+            let window = lane.window.lock();
+            for event in window.changes_of(id) {
+                let span = Span {
+                    since: event.seq,
+                    until: None,
+                    lane: event.lane,
+                };
+                memberships.set(&event.conversation_id, span);
+            }
+        }
+        Ok(memberships)
+    }
+
+    /// All sessions on this node.
+    pub fn sessions(&self) -> Vec<Arc<Session>> {
+        let users = self
+            .users
+            .iter()
+            .flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>());
+        users.flat_map(|user| user.sessions.read().clone()).collect()
+    }
+
+    /// How many sessions there are.
+    pub fn session_count(&self) -> u64 {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// The text of a cursor at `positions`; `None` if a lane was reset since `resets` was read.
+    pub fn cursor(&self, positions: Vec<u64>, resets: u64) -> Option<String> {
+        let cursor = Cursor {
+            log: self.identity(),
+            positions,
+        }
+        .encode();
+        (self.resets() == resets).then_some(cursor)
+    }
+
+    /// Number of resets so far, odd while one is under way; see [`Hub::cursor`].
+    pub fn resets(&self) -> u64 {
+        self.resets.load(Ordering::Acquire)
+    }
+
+    /// The identity of all lanes together.
+    pub fn identity(&self) -> u64 {
+        self.lanes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, lane| {
+            (hash ^ lane.identity()).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+    }
+
+    /// How far each lane was dispatched.
+    pub fn dispatched(&self) -> Vec<u64> {
+        self.lanes.iter().map(LaneHub::dispatched).collect()
+    }
+
+    /// Where a session begins that resumes nothing: after all that is known to have happened.
+    pub fn head(&self) -> Vec<u64> {
+        self.lanes.iter().map(LaneHub::known).collect()
+    }
+}

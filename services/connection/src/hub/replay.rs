@@ -1,0 +1,205 @@
+//! Replay: the events after a position that belong to a user, from the node's memory, else from the stream.
+//!
+//! From the stream nothing is read through a consumer: one request tells which conversations have anything new, and
+//! one batched direct get for each of those brings it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bus::{LogError, Record, direct};
+use futures_util::{StreamExt, stream};
+
+use super::Hub;
+use super::event::Event;
+use super::memberships::Memberships;
+use crate::session::Session;
+
+/// Most events of one page.
+pub const PAGE_EVENTS: usize = 256;
+const PAGE_BYTES: usize = 1024 * 1024;
+/// Direct gets of one page under way at once.
+const READS_AT_ONCE: usize = 8;
+/// Conversations whose receipts are asked for at once: each has up to two subjects a member.
+const RECEIPTS_AT_ONCE: usize = 100;
+
+/// Events of one lane after a position.
+#[derive(Debug)]
+pub struct Page {
+    /// In order of position.
+    pub events: Vec<Arc<Event>>,
+    /// Everything up to here is in this page or was before it.
+    pub reached: u64,
+    /// Whether there was nothing more when the page was read.
+    pub complete: bool,
+}
+
+/// What a session that is behind in a lane should do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CatchUp {
+    /// Nothing: its queue was filled, and the lane is live or one step further.
+    Stepped,
+    /// Wait: the session has seen more than this node has, yet.
+    Ahead,
+    /// Read a page of the stream after the first position; the second is where memory begins.
+    ReadStream(u64, u64),
+}
+
+impl Hub {
+    /// Brings a session's lane forward from memory; when that was all, the lane is live, in the same instant.
+    pub fn catch_up(&self, session: &Session, index: usize) -> CatchUp {
+        let Some(user) = session.user() else {
+            return CatchUp::Ahead;
+        };
+        let lane = &self.lanes[index];
+        let window = lane.window.lock();
+        let Some(from) = session.queue().behind(index) else {
+            return CatchUp::Stepped;
+        };
+        if from > lane.dispatched() {
+            return CatchUp::Ahead;
+        }
+        if from < window.start() {
+            return CatchUp::ReadStream(from, window.start());
+        }
+        let found = user.memberships(|mine| window.after(from, mine, PAGE_EVENTS));
+        let behind = if found.complete {
+            None
+        } else {
+            found.events.last().map(|event| event.position)
+        };
+        metrics::counter!("parley_replayed_events_total", "tier" => "memory").increment(found.events.len() as u64);
+        session.queue().extend(index, found.events, behind);
+        CatchUp::Stepped
+    }
+
+    /// A page of one lane for somebody with these memberships, from memory or the stream.
+    ///
+    /// # Errors
+    /// The stream cannot be read.
+    pub async fn page(&self, index: usize, mine: &Memberships, from: u64, limit: usize) -> Result<Page, LogError> {
+        let lane = &self.lanes[index];
+        let memory_from = {
+            let window = lane.window.lock();
+            if from >= window.start() {
+                let found = window.after(from, mine, limit);
+                let last = found.events.last().map_or(from, |event| event.position);
+                let reached = if found.complete {
+                    lane.dispatched().max(from)
+                } else {
+                    last
+                };
+                return Ok(Page {
+                    events: found.events,
+                    reached,
+                    complete: found.complete,
+                });
+            }
+            window.start()
+        };
+        self.stream_page(index, mine, from, memory_from, limit).await
+    }
+
+    /// A page of one lane from the stream: of the events after `from` and up to `until`.
+    ///
+    /// # Errors
+    /// The stream cannot be read, or does not go back that far ([`LogError::Expired`]).
+    pub async fn stream_page(
+        &self,
+        index: usize,
+        mine: &Memberships,
+        from: u64,
+        until: u64,
+        limit: usize,
+    ) -> Result<Page, LogError> {
+        let resets = self.resets.load(Ordering::Acquire);
+        self.check_reach(index, from).await?;
+        let changed = self.changed_subjects(index, mine, from).await?;
+        let each = (limit / changed.len().max(1)).max(8);
+        let bytes = (PAGE_BYTES / changed.len().max(1)).max(64 * 1024);
+        let lane = self.lanes[index].lane;
+        let mut reads = stream::iter(changed)
+            .map(|subject| async move { self.log.from(lane, &subject, from + 1, each, bytes).await })
+            .buffer_unordered(READS_AT_ONCE);
+        let (mut records, mut reached) = (Vec::new(), until);
+        while let Some(batch) = reads.next().await {
+            let batch = batch?;
+            if let (Some(last), 1..) = (batch.records.last(), batch.pending) {
+                // This conversation has more: what lies after its last entry here is for the next page.
+                reached = reached.min(last.position);
+            }
+            records.extend(batch.records);
+        }
+        if self.resets() != resets {
+            return Err(LogError::Away("the stream was made anew while it was read".into()));
+        }
+        Ok(page(index, records, mine, reached, until, limit))
+    }
+
+    /// Whether the stream still holds everything after `from`.
+    async fn check_reach(&self, index: usize, from: u64) -> Result<(), LogError> {
+        let lane = &self.lanes[index];
+        let state = self.log.state(lane.lane).await?;
+        let Some(state) = state.filter(|state| state.identity == lane.identity()) else {
+            return Err(LogError::Away("the stream was made anew".into()));
+        };
+        // Receipts keep one entry a subject: that older ones are gone loses nothing.
+        if from + 1 < state.first && lane.lane != bus::Lane::Receipts {
+            return Err(LogError::Expired);
+        }
+        Ok(())
+    }
+
+    /// The subjects of this lane that hold anything after `from`, of the conversations in `mine`.
+    async fn changed_subjects(&self, index: usize, mine: &Memberships, from: u64) -> Result<Vec<String>, LogError> {
+        let lane = self.lanes[index].lane;
+        let receipts = lane == bus::Lane::Receipts;
+        let subjects: Vec<String> = mine
+            .iter()
+            .filter(|(_, span)| receipts || span.lane == index)
+            .map(|(id, _)| lane.conversation(id))
+            .collect();
+        let chunk = if receipts {
+            RECEIPTS_AT_ONCE
+        } else {
+            direct::SUBJECTS_MOST
+        };
+        let mut changed = Vec::new();
+        for subjects in subjects.chunks(chunk) {
+            match self.log.lasts(lane, subjects.to_vec()).await {
+                Ok(lasts) => changed.extend(lasts.into_iter().filter(|it| it.position > from).map(|it| it.subject)),
+                Err(LogError::TooManySubjects) => changed.extend_from_slice(subjects),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(changed)
+    }
+}
+
+fn page(index: usize, mut records: Vec<Record>, mine: &Memberships, reached: u64, until: u64, limit: usize) -> Page {
+    records.sort_unstable_by_key(|record| record.position);
+    let mut page = Page {
+        events: Vec::new(),
+        reached,
+        complete: false,
+    };
+    for record in records.into_iter().take_while(|record| record.position <= reached) {
+        if page.events.len() == limit {
+            page.reached = record.position - 1;
+            break;
+        }
+        match Event::parse(index, record.position, &record.payload) {
+            Ok(event) if mine.get(&event.conversation_id).is_some_and(|span| span.covers(&event)) => {
+                page.events.push(Arc::new(event));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                metrics::counter!("parley_unreadable_total", "what" => "event").increment(1);
+                tracing::warn!(%error, position = record.position, "skipped a log entry");
+            }
+        }
+    }
+    metrics::counter!("parley_replayed_events_total", "tier" => "stream").increment(page.events.len() as u64);
+    // Never complete: from `until` on the lane is in memory, and that page says whether there is more.
+    page.reached = page.reached.min(until);
+    page
+}

@@ -1,0 +1,87 @@
+//! Where a reader may go on: cursors and times from outside, held against the log.
+
+use bus::{Lane, LogError};
+use protocol::server_frame::ResyncReason;
+use protocol::{Cursor, Timestamp, envelope};
+
+use super::Hub;
+
+/// What becomes of a cursor or a time.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Go on after these positions.
+    From(Vec<u64>),
+    /// The log does not hold what came after it.
+    Refused(ResyncReason),
+}
+
+/// A server's clock may be ahead of the one that stamped an entry by this much without an event being missed.
+const CLOCK_SLACK_MS: i64 = 2_000;
+
+impl Hub {
+    /// Holds a cursor against the log. Cheap for a recent cursor: the stream is asked only where memory ends.
+    ///
+    /// # Errors
+    /// NATS did not answer.
+    pub async fn resume(&self, text: &str) -> Result<Resume, LogError> {
+        let Some(cursor) = Cursor::decode(text).filter(|it| it.positions.len() == self.lanes.len()) else {
+            return Ok(Resume::Refused(ResyncReason::BadCursor));
+        };
+        if cursor.log != self.identity() {
+            return Ok(Resume::Refused(ResyncReason::OtherLog));
+        }
+        for (lane, &position) in self.lanes.iter().zip(&cursor.positions) {
+            let in_memory = position >= lane.window.lock().start() && position <= lane.known();
+            if in_memory {
+                continue;
+            }
+            let Some(state) = self
+                .log
+                .state(lane.lane)
+                .await?
+                .filter(|it| it.identity == lane.identity())
+            else {
+                return Ok(Resume::Refused(ResyncReason::OtherLog));
+            };
+            if position > state.last {
+                return Ok(Resume::Refused(ResyncReason::BadCursor));
+            }
+            // Receipts keep one entry a subject: that older ones are gone loses nothing.
+            if position + 1 < state.first && lane.lane != Lane::Receipts {
+                return Ok(Resume::Refused(ResyncReason::Expired));
+            }
+        }
+        Ok(Resume::From(cursor.positions))
+    }
+
+    /// The positions before everything stamped at or after `time`. Entries a little older may follow them too: filter
+    /// by the event's own timestamp.
+    ///
+    /// # Errors
+    /// NATS did not answer.
+    pub async fn since_time(&self, time: Timestamp) -> Result<Resume, LogError> {
+        let from = Timestamp::from_millis(time.as_millis() - CLOCK_SLACK_MS).to_string();
+        let mut positions = Vec::with_capacity(self.lanes.len());
+        for lane in &self.lanes {
+            let Some(state) = self.log.state(lane.lane).await? else {
+                return Ok(Resume::Refused(ResyncReason::OtherLog));
+            };
+            if lane.lane != Lane::Receipts && state.first > 1 && self.begins_after(lane.lane, state.first, time).await?
+            {
+                return Ok(Resume::Refused(ResyncReason::Expired));
+            }
+            let first = self.log.first_since(lane.lane, from.clone()).await?;
+            positions.push(first.map_or(state.last, |record| record.position - 1));
+        }
+        Ok(Resume::From(positions))
+    }
+
+    /// Whether the oldest entry kept was stamped after `time`, so that others from after it may be gone.
+    async fn begins_after(&self, lane: Lane, first: u64, time: Timestamp) -> Result<bool, LogError> {
+        let Some(record) = self.log.at(lane, first).await? else {
+            // Nothing is kept: whatever came after that time up to now may be gone.
+            return Ok(time < Timestamp::now());
+        };
+        Ok(envelope::decode(&record.payload).is_ok_and(|(_, head)| time < head.timestamp))
+    }
+}

@@ -1,0 +1,200 @@
+//! What a session itself caused and must not be told as news: its sends, until its stream has passed them, and its
+//! receipts.
+
+use std::collections::HashMap;
+
+use protocol::client_frame::Reference;
+use protocol::rpc::ReceiptKind;
+use protocol::{ClientId, ConversationId};
+use tokio::time::{Duration, Instant};
+
+/// A send whose outcome stayed unknown is remembered this long: the log may still show it.
+const UNKNOWN_KEPT: Duration = Duration::from_secs(60);
+
+/// A client id that this session sent, once or more often.
+#[derive(Debug)]
+struct Send {
+    /// As the client wrote it in the last frame with this id.
+    client_id: ClientId,
+    reference: Option<Reference>,
+    /// Frames with this id that have not been answered yet.
+    unanswered: u32,
+    /// Lane and position of the message, once it is known to be in the log.
+    logged: Option<(usize, u64)>,
+    unknown_since: Option<Instant>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Own {
+    sends: HashMap<(ConversationId, ClientId), Send>,
+    receipts: HashMap<(ConversationId, ReceiptKind), u64>,
+}
+
+/// What to do about a message of this session that the log shows.
+#[derive(Debug, PartialEq)]
+pub enum Seen {
+    /// It is not of this session: deliver it.
+    NotOurs,
+    /// Acked already: nothing.
+    Acked,
+    /// The log is the ack: answer with this.
+    AckNow(ClientId, Option<Reference>),
+}
+
+impl Own {
+    /// Notes a send that is about to be asked for.
+    pub fn sending(&mut self, conversation: &ConversationId, client_id: &ClientId, reference: Option<Reference>) {
+        let fresh = Send {
+            client_id: client_id.clone(),
+            reference: None,
+            unanswered: 0,
+            logged: None,
+            unknown_since: None,
+        };
+        let send = self
+            .sends
+            .entry((conversation.clone(), client_id.clone()))
+            .or_insert(fresh);
+        send.client_id = client_id.clone();
+        send.reference = reference;
+        send.unanswered += 1;
+        send.unknown_since = None;
+    }
+
+    /// Notes that a send was acked, and whether the client is still to be told.
+    pub fn acked(&mut self, conversation: &ConversationId, client_id: &ClientId, lane: usize, position: u64) -> bool {
+        let Some(send) = self.sends.get_mut(&(conversation.clone(), client_id.clone())) else {
+            return true;
+        };
+        send.logged = Some((lane, position));
+        let tell = send.unanswered > 0;
+        send.unanswered = send.unanswered.saturating_sub(1);
+        tell
+    }
+
+    /// Notes that a send was refused, for good or with an unknown outcome, and whether the client is to be told.
+    pub fn refused(
+        &mut self,
+        conversation: &ConversationId,
+        client_id: &ClientId,
+        unknown: bool,
+        now: Instant,
+    ) -> bool {
+        let key = (conversation.clone(), client_id.clone());
+        let Some(send) = self.sends.get_mut(&key) else {
+            return true;
+        };
+        let tell = send.unanswered > 0;
+        send.unanswered = send.unanswered.saturating_sub(1);
+        if unknown {
+            send.unknown_since = Some(now);
+        } else if send.unanswered == 0 && send.logged.is_none() {
+            self.sends.remove(&key);
+        }
+        tell
+    }
+
+    /// The log shows a message of this session's user.
+    pub fn seen(&mut self, conversation: &ConversationId, client_id: &ClientId, lane: usize, position: u64) -> Seen {
+        if self.sends.is_empty() {
+            return Seen::NotOurs;
+        }
+        let Some(send) = self.sends.get_mut(&(conversation.clone(), client_id.clone())) else {
+            return Seen::NotOurs;
+        };
+        if send.logged.replace((lane, position)).is_some() {
+            return Seen::Acked;
+        }
+        send.unanswered = send.unanswered.saturating_sub(1);
+        send.unknown_since = None;
+        Seen::AckNow(send.client_id.clone(), send.reference.clone())
+    }
+
+    /// Notes a receipt of this session, so that it is not told of it.
+    pub fn confirming(&mut self, conversation: &ConversationId, kind: ReceiptKind, seq: u64) {
+        let known = self.receipts.entry((conversation.clone(), kind)).or_insert(0);
+        *known = (*known).max(seq);
+    }
+
+    /// Whether a receipt of this session's user came from this session.
+    pub fn confirmed(&self, conversation: &ConversationId, kind: ReceiptKind, seq: u64) -> bool {
+        self.receipts
+            .get(&(conversation.clone(), kind))
+            .is_some_and(|known| *known >= seq)
+    }
+
+    /// Forgets what the session's stream has passed.
+    pub fn passed(&mut self, positions: &[u64], now: Instant) {
+        self.sends.retain(|_, send| {
+            let ahead = |(lane, position): (usize, u64)| positions.get(lane).is_none_or(|at| *at < position);
+            let recent = |since: Instant| now.saturating_duration_since(since) < UNKNOWN_KEPT;
+            send.unanswered > 0 || send.logged.is_some_and(ahead) || send.unknown_since.is_some_and(recent)
+        });
+        if self.sends.is_empty() {
+            self.sends = HashMap::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids() -> (ConversationId, ClientId) {
+        (
+            ConversationId::parse("g00000000000000000000000000000000").unwrap(),
+            ClientId::generate(),
+        )
+    }
+
+    #[test]
+    fn the_log_acks_what_the_reply_has_not_and_only_once() {
+        let (conversation, id) = ids();
+        let mut own = Own::default();
+        own.sending(&conversation, &id, None);
+        assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::AckNow(id.clone(), None));
+        assert!(!own.acked(&conversation, &id, 0, 7), "the late reply is no second ack");
+    }
+
+    #[test]
+    fn an_acked_send_is_remembered_until_the_stream_has_passed_it() {
+        let (conversation, id) = ids();
+        let mut own = Own::default();
+        own.sending(&conversation, &id, None);
+        assert!(own.acked(&conversation, &id, 0, 7));
+        own.passed(&[6], Instant::now());
+        assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::Acked);
+        own.passed(&[7], Instant::now());
+        assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::NotOurs);
+    }
+
+    #[test]
+    fn a_send_of_unknown_outcome_is_acked_when_the_log_shows_it() {
+        let (conversation, id) = ids();
+        let mut own = Own::default();
+        own.sending(&conversation, &id, None);
+        own.refused(&conversation, &id, true, Instant::now());
+        assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::AckNow(id, None));
+    }
+
+    #[test]
+    fn each_of_two_frames_with_one_id_is_answered() {
+        let (conversation, id) = ids();
+        let mut own = Own::default();
+        own.sending(&conversation, &id, None);
+        own.sending(&conversation, &id, None);
+        assert!(own.acked(&conversation, &id, 0, 7));
+        assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::Acked);
+        assert!(own.acked(&conversation, &id, 0, 7));
+    }
+
+    #[test]
+    fn a_send_refused_for_good_is_forgotten() {
+        let (conversation, id) = ids();
+        let mut own = Own::default();
+        own.sending(&conversation, &id, None);
+        own.refused(&conversation, &id, false, Instant::now());
+        assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::NotOurs);
+    }
+}

@@ -1,0 +1,229 @@
+//! The live queue of a session, bounded by count and bytes, and what happens past the bound.
+//!
+//! A lane of a session is live, or behind: everything up to a position has been queued and the rest is in the log. A
+//! full queue never drops the session; its lane falls behind, and the session's own task serves it from the log.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use protocol::server_frame::ResyncReason;
+
+use crate::hub::event::Event;
+
+/// Most events in a queue.
+pub const EVENTS_MOST: usize = 512;
+/// Most bytes of frames in a queue; a single larger frame still fits into an empty one.
+pub const BYTES_MOST: usize = 512 * 1024;
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offered {
+    /// It will be sent.
+    Queued,
+    /// The queue was full: the lane fell behind just now.
+    FellBehind,
+    /// The lane was behind already: the event will be read from the log.
+    LeftToLog,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Queue {
+    /// Events of a stream that is gone: sent first, and of no position any more.
+    orphans: Vec<Arc<Event>>,
+    events: VecDeque<Arc<Event>>,
+    bytes: usize,
+    /// For each lane the position up to which everything is queued or sent; `None` while it is live.
+    behind: Box<[Option<u64>]>,
+    resync: Option<ResyncReason>,
+}
+
+impl Queue {
+    /// A queue whose lanes are all behind, at these positions.
+    pub fn starting_at(positions: &[u64]) -> Self {
+        Self {
+            orphans: Vec::new(),
+            events: VecDeque::new(),
+            bytes: 0,
+            behind: positions.iter().copied().map(Some).collect(),
+            resync: None,
+        }
+    }
+
+    /// Takes a live event, or lets its lane fall behind.
+    pub fn offer(&mut self, event: &Arc<Event>) -> Offered {
+        if self.behind[event.lane].is_some() {
+            return Offered::LeftToLog;
+        }
+        let full = self.events.len() >= EVENTS_MOST || self.bytes + event.frame.len() > BYTES_MOST;
+        if full && !self.events.is_empty() {
+            self.behind[event.lane] = Some(event.position - 1);
+            return Offered::FellBehind;
+        }
+        self.push(event.clone());
+        Offered::Queued
+    }
+
+    fn push(&mut self, event: Arc<Event>) {
+        self.bytes += event.frame.len();
+        self.events.push_back(event);
+    }
+
+    /// Takes what was read from the log for a lane that is behind, and where that leaves it: live, or behind at a
+    /// later position.
+    pub fn extend(&mut self, lane: usize, events: Vec<Arc<Event>>, behind: Option<u64>) {
+        for event in events {
+            self.push(event);
+        }
+        self.behind[lane] = behind;
+    }
+
+    /// The next event to send.
+    pub fn pop(&mut self) -> Option<Arc<Event>> {
+        if !self.orphans.is_empty() {
+            return Some(self.orphans.remove(0));
+        }
+        let event = self.events.pop_front()?;
+        self.bytes -= event.frame.len();
+        if self.events.is_empty() {
+            // An idle session holds no buffer.
+            self.events = VecDeque::new();
+        }
+        Some(event)
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.orphans.is_empty()
+    }
+
+    /// Where a lane is behind; `None` while it is live.
+    pub fn behind(&self, lane: usize) -> Option<u64> {
+        self.behind[lane]
+    }
+
+    /// For each lane the position up to which everything has been taken out, given how far live lanes were dispatched
+    /// when this was called: read that before locking the queue.
+    pub fn positions(&self, dispatched: &[u64]) -> Vec<u64> {
+        let mut positions: Vec<u64> = self
+            .behind
+            .iter()
+            .zip(dispatched)
+            .map(|(behind, live)| behind.unwrap_or(*live))
+            .collect();
+        for event in &self.events {
+            let position = &mut positions[event.lane];
+            *position = (*position).min(event.position - 1);
+        }
+        positions
+    }
+
+    /// A lane's stream was made anew: what is read from now on begins after `position` of the new one.
+    pub fn reset_lane(&mut self, lane: usize, position: u64, reason: ResyncReason) {
+        if self.behind[lane].is_some() {
+            self.behind[lane] = Some(position);
+        }
+        let (old, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.events)
+            .into_iter()
+            .partition(|event| event.lane == lane);
+        self.orphans.extend(old);
+        self.events = kept.into();
+        self.bytes = self.events.iter().map(|event| event.frame.len()).sum();
+        self.resync = Some(reason);
+    }
+
+    /// Whether the client must be told to read everything anew; once.
+    pub fn take_resync(&mut self) -> Option<ResyncReason> {
+        self.resync.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{ClientId, ConversationId, Timestamp, UserId};
+
+    use super::*;
+    use crate::hub::event::Kind;
+
+    fn event(lane: usize, position: u64) -> Arc<Event> {
+        Arc::new(Event {
+            lane,
+            position,
+            conversation_id: ConversationId::parse("g00000000000000000000000000000000").unwrap(),
+            seq: position,
+            timestamp: Timestamp::from_millis(0),
+            kind: Kind::Message(UserId::parse("u").unwrap(), ClientId::generate()),
+            frame: "x".into(),
+        })
+    }
+
+    fn live(lanes: usize) -> Queue {
+        let mut queue = Queue::starting_at(&vec![0; lanes]);
+        for lane in 0..lanes {
+            queue.extend(lane, Vec::new(), None);
+        }
+        queue
+    }
+
+    #[test]
+    fn a_full_queue_falls_behind_at_the_event_before_and_takes_no_more_of_that_lane() {
+        let mut queue = live(2);
+        for position in 1..=EVENTS_MOST as u64 {
+            assert_eq!(queue.offer(&event(0, position)), Offered::Queued);
+        }
+        let next = EVENTS_MOST as u64 + 1;
+        assert_eq!(queue.offer(&event(0, next)), Offered::FellBehind);
+        assert_eq!(queue.offer(&event(0, next + 1)), Offered::LeftToLog);
+        queue.pop();
+        assert_eq!(
+            queue.offer(&event(0, next + 2)),
+            Offered::LeftToLog,
+            "or the order would break"
+        );
+        assert_eq!(
+            queue.offer(&event(1, 7)),
+            Offered::Queued,
+            "other lanes go on while there is room"
+        );
+        assert_eq!((queue.behind(0), queue.behind(1)), (Some(next - 1), None));
+    }
+
+    #[test]
+    fn a_checkpoint_never_passes_an_event_that_still_waits() {
+        let mut queue = live(2);
+        queue.offer(&event(0, 5));
+        queue.offer(&event(0, 9));
+        assert_eq!(queue.positions(&[20, 30]), [4, 30]);
+        queue.pop();
+        assert_eq!(queue.positions(&[20, 30]), [8, 30]);
+        queue.pop();
+        assert_eq!(queue.positions(&[20, 30]), [20, 30]);
+    }
+
+    #[test]
+    fn what_a_vanished_stream_had_queued_still_goes_out_and_holds_no_checkpoint_back() {
+        let mut queue = live(1);
+        queue.offer(&event(0, 900));
+        queue.reset_lane(0, 0, ResyncReason::OtherLog);
+        queue.offer(&event(0, 1));
+        assert_eq!(queue.take_resync(), Some(ResyncReason::OtherLog));
+        assert_eq!(queue.pop().unwrap().position, 900);
+        assert_eq!(queue.positions(&[1]), [0]);
+        assert_eq!(queue.pop().unwrap().position, 1);
+    }
+
+    #[test]
+    fn a_lane_that_is_behind_checkpoints_where_it_is_behind() {
+        let queue = Queue::starting_at(&[3, 4]);
+        assert_eq!(queue.positions(&[20, 30]), [3, 4]);
+    }
+
+    #[test]
+    fn a_frame_larger_than_the_bound_fits_into_an_empty_queue() {
+        let mut queue = live(1);
+        let mut big = Arc::try_unwrap(event(0, 1)).unwrap();
+        big.frame = "x".repeat(BYTES_MOST + 1).into();
+        assert_eq!(queue.offer(&Arc::new(big)), Offered::Queued);
+        assert_eq!(queue.offer(&event(0, 2)), Offered::FellBehind);
+    }
+}

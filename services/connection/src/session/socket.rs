@@ -1,0 +1,549 @@
+//! The one task of a socket: the only reader, the only writer, one loop.
+//!
+//! Frames that wait for the socket are handed over together and go out in one write. While a write is under way the
+//! queue fills; when it is full the session falls behind, and is served from the log as fast as the socket takes it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bus::LogError;
+use futures_util::{Sink, Stream};
+use protocol::server_frame::{Draining, ErrorFrame, MessageAck, Resync, ResyncReason, close};
+use protocol::{Code, Refusal, ServerFrame, ServerId};
+use rand::Rng;
+use tokio::time::{Duration, Instant, Sleep};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
+
+use super::limiter::Limiter;
+use super::own::{Own, Seen};
+use super::requests::{Outcome, Requests};
+use super::{Meter, Session, frames};
+use crate::app::App;
+use crate::hub::event::{Event, Kind};
+use crate::hub::{CatchUp, PAGE_EVENTS, Page};
+
+/// A WebSocket as this service holds it.
+pub type Ws = WebSocketStream<Meter>;
+
+/// Bytes handed to the socket before they are flushed.
+const WRITE_BYTES: usize = 64 * 1024;
+/// Frames read before the answers to them go out.
+const READ_FRAMES: usize = 32;
+/// Answers that wait for a socket that takes nothing, before the session stops reading it.
+const OUTBOX_MOST: usize = 512;
+/// Between asking again for something that was not there yet.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// Why a session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The client closed, or the connection broke: nobody is there to be told.
+    Gone,
+    /// Close with this code and reason.
+    Close(u16, &'static str),
+}
+
+/// See the module.
+pub struct Socket {
+    pub(super) app: Arc<App>,
+    pub(super) session: Arc<Session>,
+    ws: Ws,
+    pub(super) outbox: std::collections::VecDeque<Utf8Bytes>,
+    pub(super) own: Own,
+    pub(super) requests: Requests,
+    pub(super) sends: Limiter,
+    pub(super) others: Limiter,
+    /// Cursor of the last checkpoint, or of `ready`.
+    pub(super) cursor: String,
+    pub(super) expires_at: Instant,
+    inbox: Vec<Message>,
+    /// What ended the stream of frames in `inbox`.
+    broken: Option<Turn>,
+    page: Option<Pin<Box<dyn Future<Output = Read> + Send>>>,
+    writing: bool,
+    /// The flush under way holds events, not only the server's pings.
+    writing_events: bool,
+    caught_up_once: bool,
+    checkpoint_at: Option<Instant>,
+    again_at: Option<Instant>,
+    ping_at: Instant,
+    alive_at: Instant,
+    written: u64,
+    drain_until: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Drop for Socket {
+    /// However the task ends, by a panic too, the hub forgets the session.
+    fn drop(&mut self) {
+        self.app.hub.detach(&self.session);
+    }
+}
+
+/// A page of the stream that came, or not.
+struct Read {
+    lane: usize,
+    from: u64,
+    page: Result<Page, LogError>,
+}
+
+enum Turn {
+    Frames,
+    Broken(WsError),
+    Closed,
+    Flushed(Result<(), WsError>),
+    Bell,
+    Answer(Outcome),
+    Page(Read),
+    Time,
+}
+
+impl Socket {
+    /// A socket whose session was just attached. `ready` and what belongs to it are already in `outbox`.
+    pub fn new(
+        app: Arc<App>,
+        session: Arc<Session>,
+        ws: Ws,
+        outbox: Vec<ServerFrame>,
+        cursor: String,
+        expires_at: Instant,
+    ) -> Self {
+        let now = Instant::now();
+        let rate = app.settings.sends_per_second;
+        let requests = Requests::new(app.hub.log.bus().clone(), session.user_id.clone());
+        Self {
+            ws,
+            outbox: outbox.iter().map(|frame| frame.encode().into()).collect(),
+            own: Own::default(),
+            requests,
+            sends: Limiter::new(rate, now),
+            others: Limiter::new(rate.saturating_mul(frames::OTHERS_PER_SEND), now),
+            cursor,
+            expires_at,
+            inbox: Vec::new(),
+            broken: None,
+            page: None,
+            writing: false,
+            writing_events: false,
+            caught_up_once: false,
+            checkpoint_at: None,
+            again_at: None,
+            ping_at: now + app.settings.heartbeat,
+            alive_at: now,
+            written: 0,
+            drain_until: None,
+            timer: Box::pin(tokio::time::sleep_until(now)),
+            app,
+            session,
+        }
+    }
+
+    /// Serves the socket to its end, and closes it.
+    pub async fn run(mut self) {
+        let end = self.serve().await;
+        self.app.hub.detach(&self.session);
+        if let End::Close(code, reason) = end {
+            for text in std::mem::take(&mut self.outbox) {
+                if Pin::new(&mut self.ws).start_send(Message::Text(text)).is_err() {
+                    return;
+                }
+            }
+            super::handshake::close(&mut self.ws, code, reason).await;
+        }
+    }
+
+    async fn serve(&mut self) -> End {
+        loop {
+            if let Err(end) = self.fill() {
+                return end;
+            }
+            let deadline = self.deadline();
+            self.timer.as_mut().reset(deadline);
+            let turn = std::future::poll_fn(|cx| self.poll_turn(cx)).await;
+            if let Err(end) = self.on_turn(turn) {
+                return end;
+            }
+        }
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        if self.writing
+            && let Poll::Ready(result) = Pin::new(&mut self.ws).poll_flush(cx)
+        {
+            return Poll::Ready(Turn::Flushed(result));
+        }
+        if let Poll::Ready(outcome) = self.requests.poll_next(cx) {
+            return Poll::Ready(Turn::Answer(outcome));
+        }
+        if let Some(turn) = self.poll_read(cx) {
+            return Poll::Ready(turn);
+        }
+        if let Some(page) = &mut self.page
+            && let Poll::Ready(read) = page.as_mut().poll(cx)
+        {
+            self.page = None;
+            return Poll::Ready(Turn::Page(read));
+        }
+        if self.session.heard(cx.waker()) {
+            return Poll::Ready(Turn::Bell);
+        }
+        self.timer.as_mut().poll(cx).map(|()| Turn::Time)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Option<Turn> {
+        if self.requests.is_full() || self.outbox.len() >= OUTBOX_MOST {
+            return None;
+        }
+        while self.broken.is_none() && self.inbox.len() < READ_FRAMES {
+            match Pin::new(&mut self.ws).poll_next(cx) {
+                Poll::Ready(Some(Ok(message))) => self.inbox.push(message),
+                Poll::Ready(Some(Err(error))) => self.broken = Some(Turn::Broken(error)),
+                Poll::Ready(None) => self.broken = Some(Turn::Closed),
+                Poll::Pending => break,
+            }
+        }
+        if self.inbox.is_empty() {
+            self.broken.take()
+        } else {
+            Some(Turn::Frames)
+        }
+    }
+
+    fn on_turn(&mut self, turn: Turn) -> Result<(), End> {
+        match turn {
+            Turn::Frames => self.on_frames(),
+            Turn::Broken(WsError::Capacity(CapacityError::MessageTooLong { .. })) => {
+                let refusal = Refusal::new(Code::TooLarge, "a frame has at most 65536 bytes");
+                self.outbox
+                    .push_back(ServerFrame::Error(ErrorFrame::of(refusal, None, None)).encode().into());
+                Err(End::Close(close::TOO_LARGE, "frame too large"))
+            }
+            Turn::Broken(_) | Turn::Closed => Err(End::Gone),
+            Turn::Flushed(Ok(())) => {
+                self.note_progress();
+                self.writing = false;
+                self.writing_events = false;
+                Ok(())
+            }
+            Turn::Flushed(Err(_)) => Err(End::Gone),
+            Turn::Bell => Ok(()),
+            Turn::Answer(outcome) => {
+                self.on_answer(outcome);
+                Ok(())
+            }
+            Turn::Page(read) => {
+                self.on_page(read);
+                Ok(())
+            }
+            Turn::Time => self.on_time(Instant::now()),
+        }
+    }
+
+    fn on_frames(&mut self) -> Result<(), End> {
+        self.alive_at = Instant::now();
+        for message in std::mem::take(&mut self.inbox) {
+            match message {
+                Message::Text(text) => frames::on_text(self, &text)?,
+                Message::Binary(_) => {
+                    let refusal = Refusal::new(Code::BadFrame, "frames are text, not binary");
+                    self.reply(ServerFrame::Error(ErrorFrame::of(refusal, None, None)));
+                }
+                Message::Close(_) => return Err(End::Gone),
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts an answer into the line.
+    pub(super) fn reply(&mut self, frame: ServerFrame) {
+        self.outbox.push_back(frame.encode().into());
+    }
+
+    fn on_answer(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Sent {
+                conversation,
+                client_id,
+                reference,
+                result: Ok(sent),
+            } => {
+                let lane = self.app.hub.lane_of(&conversation);
+                self.app.hub.lanes[lane].note(sent.position);
+                if self.own.acked(&conversation, &client_id, lane, sent.position) {
+                    self.reply(ServerFrame::MessageAck(MessageAck {
+                        client_id,
+                        server_id: ServerId {
+                            conversation_id: conversation.clone(),
+                            seq: sent.seq,
+                        },
+                        conversation_id: conversation,
+                        seq: sent.seq,
+                        timestamp: sent.timestamp,
+                        duplicate: sent.duplicate,
+                        reference,
+                    }));
+                    self.checkpoint_soon();
+                }
+            }
+            Outcome::Sent {
+                conversation,
+                client_id,
+                reference,
+                result: Err(refusal),
+            } => {
+                let unknown = matches!(refusal.code, Code::Unavailable | Code::Internal);
+                if self.own.refused(&conversation, &client_id, unknown, Instant::now()) {
+                    let client_id = Some(client_id.as_str().to_owned());
+                    self.reply(ServerFrame::Error(ErrorFrame::of(refusal, reference, client_id)));
+                }
+            }
+            Outcome::Confirmed { result: Ok(()), .. } => {}
+            Outcome::Confirmed {
+                reference,
+                result: Err(refusal),
+            } => {
+                self.reply(ServerFrame::Error(ErrorFrame::of(refusal, reference, None)));
+            }
+        }
+    }
+
+    /// Hands frames to the socket until it has enough for one write, brings lanes forward that are behind, and adds
+    /// what is due. Does nothing while a write is under way.
+    fn fill(&mut self) -> Result<(), End> {
+        if self.writing {
+            return Ok(());
+        }
+        let resync = self.session.queue().take_resync();
+        if let Some(reason) = resync {
+            self.on_resync(reason);
+        }
+        if self.session.is_draining() && self.drain_until.is_none() {
+            self.start_draining();
+        }
+        let mut bytes = 0;
+        loop {
+            while bytes < WRITE_BYTES
+                && let Some(text) = self.next_text()
+            {
+                bytes += text.len();
+                self.write(Message::Text(text))?;
+            }
+            if bytes >= WRITE_BYTES || !self.step() {
+                break;
+            }
+        }
+        if self.checkpoint_at.is_some_and(|at| at <= Instant::now())
+            && let Some(text) = self.checkpoint()
+        {
+            self.write(Message::Text(text))?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, message: Message) -> Result<(), End> {
+        self.writing = true;
+        self.writing_events |= matches!(message, Message::Text(_));
+        Pin::new(&mut self.ws).start_send(message).map_err(|_| End::Gone)
+    }
+
+    fn next_text(&mut self) -> Option<Utf8Bytes> {
+        if let Some(text) = self.outbox.pop_front() {
+            return Some(text);
+        }
+        loop {
+            let event = self.session.queue().pop()?;
+            self.checkpoint_soon();
+            if let Some(text) = self.text_of(&event) {
+                return Some(text);
+            }
+        }
+    }
+
+    /// What this socket is sent for an event: mostly the event, an ack for its own message, nothing for what it knows.
+    fn text_of(&mut self, event: &Event) -> Option<Utf8Bytes> {
+        let id = &event.conversation_id;
+        match &event.kind {
+            Kind::Message(sender, client_id) if *sender == self.session.user_id => {
+                match self.own.seen(id, client_id, event.lane, event.position) {
+                    Seen::NotOurs => {}
+                    Seen::Acked => return None,
+                    Seen::AckNow(client_id, reference) => {
+                        let ack = MessageAck {
+                            client_id,
+                            server_id: ServerId {
+                                conversation_id: id.clone(),
+                                seq: event.seq,
+                            },
+                            conversation_id: id.clone(),
+                            seq: event.seq,
+                            timestamp: event.timestamp,
+                            duplicate: false,
+                            reference,
+                        };
+                        return Some(ServerFrame::MessageAck(ack).encode().into());
+                    }
+                }
+            }
+            Kind::Receipt(user, kind) if *user == self.session.user_id && self.own.confirmed(id, *kind, event.seq) => {
+                return None;
+            }
+            _ => {}
+        }
+        Some(event.frame.clone())
+    }
+
+    /// Brings lanes forward that are behind. Returns whether there may be something to send now.
+    fn step(&mut self) -> bool {
+        if self.page.is_some() || !self.session.queue().is_empty() {
+            return !self.session.queue().is_empty();
+        }
+        let mut behind = false;
+        for lane in 0..self.app.hub.lanes.len() {
+            if self.session.queue().behind(lane).is_none() {
+                continue;
+            }
+            behind = true;
+            match self.app.hub.catch_up(&self.session, lane) {
+                CatchUp::Stepped => return true,
+                CatchUp::Ahead => self.again_at = Some(Instant::now() + AGAIN),
+                CatchUp::ReadStream(from, until) => {
+                    if self.again_at.is_none_or(|at| at <= Instant::now()) {
+                        self.read_stream(lane, from, until);
+                        return false;
+                    }
+                }
+            }
+        }
+        if !behind && !self.caught_up_once {
+            self.caught_up_once = true;
+            self.checkpoint_at = Some(Instant::now());
+        }
+        false
+    }
+
+    fn read_stream(&mut self, lane: usize, from: u64, until: u64) {
+        let Some(user) = self.session.user().cloned() else {
+            return;
+        };
+        let app = self.app.clone();
+        self.page = Some(Box::pin(async move {
+            let mine = user.memberships(Clone::clone);
+            let page = app.hub.stream_page(lane, &mine, from, until, PAGE_EVENTS).await;
+            Read { lane, from, page }
+        }));
+    }
+
+    fn on_page(&mut self, read: Read) {
+        let mut queue = self.session.queue();
+        if queue.behind(read.lane) != Some(read.from) {
+            return;
+        }
+        match read.page {
+            Ok(page) => queue.extend(read.lane, page.events, Some(page.reached)),
+            Err(LogError::Expired) => {
+                let position = self.app.hub.lanes[read.lane].known();
+                queue.reset_lane(read.lane, position, ResyncReason::Expired);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a replay has to wait");
+                self.again_at = Some(Instant::now() + AGAIN * 10);
+            }
+        }
+    }
+
+    fn on_resync(&mut self, reason: ResyncReason) {
+        metrics::counter!("parley_resyncs_total").increment(1);
+        self.reply(ServerFrame::Resync(Resync { reason }));
+        self.checkpoint_at = Some(Instant::now());
+    }
+
+    fn checkpoint_soon(&mut self) {
+        if self.checkpoint_at.is_none() {
+            // Spread, so that sockets that got the same event do not all write again at the same moment.
+            let delay = Duration::from_millis(rand::rng().random_range(300..800));
+            self.checkpoint_at = Some(Instant::now() + delay);
+        }
+    }
+
+    /// The text of a checkpoint at what was handed to the socket so far; `None` if the client has it already.
+    fn checkpoint(&mut self) -> Option<Utf8Bytes> {
+        let hub = &self.app.hub;
+        let (resets, dispatched) = (hub.resets(), hub.dispatched());
+        let positions = self.session.queue().positions(&dispatched);
+        let Some(cursor) = hub.cursor(positions.clone(), resets) else {
+            self.checkpoint_at = Some(Instant::now() + AGAIN);
+            return None;
+        };
+        self.checkpoint_at = None;
+        self.own.passed(&positions, Instant::now());
+        self.cursor.clone_from(&cursor);
+        Some(
+            ServerFrame::Checkpoint(protocol::server_frame::Checkpoint { cursor })
+                .encode()
+                .into(),
+        )
+    }
+
+    fn start_draining(&mut self) {
+        let spread = u64::try_from(crate::app::DRAIN_SPREAD.as_millis()).unwrap_or(0);
+        let reconnect_after_ms = rand::rng().random_range(0..=spread);
+        self.reply(ServerFrame::Draining(Draining { reconnect_after_ms }));
+        self.checkpoint_at = Some(Instant::now());
+        self.drain_until = Some(Instant::now() + crate::app::DRAIN_SOCKET);
+    }
+
+    fn note_progress(&mut self) {
+        let written = self.ws.get_ref().written();
+        if self.writing_events && written > self.written {
+            self.alive_at = Instant::now();
+        }
+        self.written = written;
+    }
+
+    fn deadline(&self) -> Instant {
+        let dead_at = self.alive_at + self.app.settings.heartbeat_timeout();
+        let mut at = self.ping_at.min(dead_at).min(self.expires_at);
+        let checkpoint = if self.writing { None } else { self.checkpoint_at };
+        for other in [checkpoint, self.again_at, self.drain_until].into_iter().flatten() {
+            at = at.min(other);
+        }
+        if self.drain_until.is_some() {
+            at.min(Instant::now() + AGAIN)
+        } else {
+            at
+        }
+    }
+
+    fn on_time(&mut self, now: Instant) -> Result<(), End> {
+        if now >= self.expires_at {
+            let refusal = Refusal::new(Code::Unauthenticated, "the token has expired: reconnect with a new one");
+            self.reply(ServerFrame::Error(ErrorFrame::of(refusal, None, None)));
+            self.fill()?;
+            return Err(End::Close(close::UNAUTHENTICATED, "token expired"));
+        }
+        if let Some(until) = self.drain_until {
+            let idle = self.requests.is_empty() && self.outbox.is_empty() && !self.writing;
+            if idle || now >= until {
+                return Err(End::Close(close::DRAINING, "draining"));
+            }
+        }
+        self.note_progress();
+        if now >= self.alive_at + self.app.settings.heartbeat_timeout() {
+            return Err(End::Close(close::TIMEOUT, "no heartbeat"));
+        }
+        if now >= self.ping_at {
+            self.ping_at = now + self.app.settings.heartbeat;
+            if !self.writing {
+                self.write(Message::Ping(bytes::Bytes::new()))?;
+            }
+        }
+        if self.again_at.is_some_and(|at| at <= now) {
+            self.again_at = None;
+        }
+        Ok(())
+    }
+}

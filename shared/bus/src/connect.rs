@@ -1,0 +1,172 @@
+//! The connection to NATS and what the rest of the code wants to know of it.
+
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::{Client, ConnectOptions, Event};
+use tokio::sync::watch;
+
+/// A connected client with its JetStream context. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    /// Core NATS.
+    pub client: Client,
+    /// JetStream.
+    pub jetstream: jetstream::Context,
+    connections: watch::Receiver<Link>,
+}
+
+/// State of the link, and how often it came up: readers of streams start again on every change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// Whether it is up.
+    pub up: bool,
+    /// How often it came up.
+    pub epoch: u64,
+}
+
+/// Why there is no connection at the start. Names the setting, never a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody answered in time.
+    #[error("PARLEY_NATS__URL: no NATS server answered at {servers} within {} s: {reason}", waited.as_secs())]
+    Unreachable {
+        /// Servers without user information.
+        servers: String,
+        /// How long was waited.
+        waited: Duration,
+        /// The last failure.
+        reason: String,
+    },
+    /// The credentials file cannot be used.
+    #[error("PARLEY_NATS__CREDENTIALS: {0}")]
+    Credentials(std::io::Error),
+}
+
+/// A publish whose ack has not come by then has an unknown outcome and is answered so.
+pub const ACK_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+impl Bus {
+    /// Connects, waiting up to the configured time for a server; afterwards the client reconnects for ever.
+    ///
+    /// # Errors
+    /// [`ConnectError`], after the configured wait.
+    pub async fn connect(config: &config::Nats, name: &str) -> Result<Self, ConnectError> {
+        let started = tokio::time::Instant::now();
+        loop {
+            let failure = match Self::attempt(config, name).await? {
+                Ok(bus) => return Ok(bus),
+                Err(failure) => failure,
+            };
+            if started.elapsed() >= config.wait {
+                return Err(ConnectError::Unreachable {
+                    servers: without_user(&config.url),
+                    waited: config.wait,
+                    reason: failure.to_string(),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn attempt(
+        config: &config::Nats,
+        name: &str,
+    ) -> Result<Result<Self, async_nats::ConnectError>, ConnectError> {
+        let (link, connections) = watch::channel(Link { up: false, epoch: 0 });
+        let mut options = ConnectOptions::new()
+            .name(name)
+            .connection_timeout(Duration::from_secs(2))
+            .ping_interval(Duration::from_secs(5))
+            .request_timeout(Some(ACK_TIMEOUT))
+            .max_reconnects(None)
+            .reconnect_delay_callback(|attempt| Duration::from_millis((attempt as u64 * 20).min(250)))
+            .event_callback(move |event| {
+                let link = link.clone();
+                async move { on_event(&link, &event) }
+            });
+        if let Some(path) = &config.credentials {
+            options = options
+                .credentials_file(path)
+                .await
+                .map_err(ConnectError::Credentials)?;
+        }
+        let servers: Vec<&str> = config.url.split(',').map(str::trim).collect();
+        Ok(options.connect(servers).await.map(|client| {
+            let jetstream = jetstream::context::ContextBuilder::new()
+                .timeout(ACK_TIMEOUT)
+                .ack_timeout(ACK_TIMEOUT)
+                .build(client.clone());
+            Self {
+                client,
+                jetstream,
+                connections,
+            }
+        }))
+    }
+
+    /// Whether the link is up right now; requests that cannot be sent are refused at once instead of queued.
+    pub fn is_up(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// Changes of the link.
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.connections.clone()
+    }
+
+    /// Largest payload that the server takes, in bytes, less room for headers.
+    pub fn payload_bytes_most(&self) -> usize {
+        self.client.max_payload().saturating_sub(16 * 1024)
+    }
+}
+
+fn on_event(link: &watch::Sender<Link>, event: &Event) {
+    match event {
+        Event::Connected => {
+            link.send_modify(|it| {
+                *it = Link {
+                    up: true,
+                    epoch: it.epoch + 1,
+                }
+            });
+            tracing::info!("connected to NATS");
+        }
+        Event::Disconnected | Event::Closed => {
+            link.send_modify(|it| it.up = false);
+            tracing::warn!("connection to NATS lost; reconnecting");
+        }
+        Event::SlowConsumer(subscription) => {
+            // The reader of that subscription sees the gap in its sequences and starts again from before it.
+            metrics::counter!("parley_nats_slow_consumer_total").increment(1);
+            tracing::warn!(subscription, "a NATS subscription fell behind");
+        }
+        other => tracing::warn!(event = %other, "NATS client event"),
+    }
+}
+
+/// Server addresses without the part before `@`, for messages.
+pub fn without_user(urls: &str) -> String {
+    let clean = |url: &str| match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+        (None, Some((_, host))) => host.to_owned(),
+        _ => url.to_owned(),
+    };
+    urls.split(',')
+        .map(|url| clean(url.trim()))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_do_not_stand_in_messages() {
+        assert_eq!(
+            without_user("nats://u:p@a:4222, tls://b:4222"),
+            "nats://a:4222,tls://b:4222"
+        );
+    }
+}

@@ -1,0 +1,147 @@
+//! Direct gets: reading stored entries without a consumer, one or many at a time.
+//!
+//! Any replica of a stream may answer, also one that is a little behind; callers that must not miss the newest entry
+//! check what they got against what they know.
+
+use std::time::Duration;
+
+use async_nats::{HeaderMap, Message, StatusCode};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde::Serialize;
+
+use crate::Bus;
+use crate::log::{LogError, Record};
+
+/// Most subjects that a server answers for in one request (nats-server's `maxAllowedResponses` is 1,024).
+pub const SUBJECTS_MOST: usize = 1_000;
+
+const REPLY_WAIT: Duration = Duration::from_millis(1_500);
+
+/// A request of the direct get API (NATS ADR-31).
+#[derive(Debug, Default, Serialize)]
+pub struct Query {
+    /// From this stream sequence on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// The next entries with this subject, which may hold wildcards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_by_subj: Option<String>,
+    /// The last entry of each of these subjects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub multi_last: Vec<String>,
+    /// Not past this stream sequence (with `multi_last`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub up_to_seq: Option<u64>,
+    /// From this time on, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<String>,
+    /// At most so many entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
+    /// At most about so many bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<usize>,
+}
+
+/// What came, and whether the server had more.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// In stream order.
+    pub records: Vec<Record>,
+    /// Entries that match and did not fit.
+    pub pending: u64,
+}
+
+/// The last entry on a subject without wildcards.
+///
+/// # Errors
+/// NATS did not answer.
+pub async fn last(bus: &Bus, stream: &str, subject: &str) -> Result<Option<Record>, LogError> {
+    single(bus, format!("$JS.API.DIRECT.GET.{stream}.{subject}"), Bytes::new()).await
+}
+
+/// The entry with a stream sequence.
+///
+/// # Errors
+/// NATS did not answer.
+pub async fn at(bus: &Bus, stream: &str, position: u64) -> Result<Option<Record>, LogError> {
+    let query = serde_json::json!({ "seq": position }).to_string();
+    single(bus, format!("$JS.API.DIRECT.GET.{stream}"), query.into()).await
+}
+
+async fn single(bus: &Bus, subject: String, payload: Bytes) -> Result<Option<Record>, LogError> {
+    if !bus.is_up() {
+        return Err(LogError::Away("not connected".into()));
+    }
+    let reply = bus
+        .client
+        .request(subject, payload)
+        .await
+        .map_err(|error| LogError::Away(error.to_string()))?;
+    match reply.status {
+        None => record(reply).map(Some),
+        Some(StatusCode::NOT_FOUND) => Ok(None),
+        Some(status) => Err(LogError::Refused(status.to_string())),
+    }
+}
+
+/// Runs a batched query.
+///
+/// # Errors
+/// NATS did not answer in full, or the query matches more subjects than [`SUBJECTS_MOST`]
+/// ([`LogError::TooManySubjects`]).
+pub async fn batch(bus: &Bus, stream: &str, query: &Query) -> Result<Batch, LogError> {
+    if !bus.is_up() {
+        return Err(LogError::Away("not connected".into()));
+    }
+    let away = |error: &dyn std::fmt::Display| LogError::Away(error.to_string());
+    let inbox = bus.client.new_inbox();
+    let mut replies = bus
+        .client
+        .subscribe(inbox.clone())
+        .await
+        .map_err(|error| away(&error))?;
+    let payload = serde_json::to_vec(query).unwrap_or_default();
+    bus.client
+        .publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, payload.into())
+        .await
+        .map_err(|error| away(&error))?;
+    let mut batch = Batch::default();
+    loop {
+        let next = tokio::time::timeout(REPLY_WAIT, replies.next()).await;
+        let Ok(Some(reply)) = next else {
+            return Err(LogError::Away("a direct get was not answered in full".into()));
+        };
+        match reply.status {
+            None => batch.records.push(record(reply)?),
+            Some(status) if status.as_u16() == 204 => {
+                let pending = header(reply.headers.as_ref(), "Nats-Num-Pending");
+                batch.pending = pending.and_then(|text| text.parse().ok()).unwrap_or(0);
+                return Ok(batch);
+            }
+            Some(StatusCode::NOT_FOUND) => return Ok(batch),
+            Some(status) if status.as_u16() == 413 => return Err(LogError::TooManySubjects),
+            Some(StatusCode::NO_RESPONDERS) => return Err(LogError::Away("no such stream, or no leader".into())),
+            Some(status) => return Err(LogError::Refused(status.to_string())),
+        }
+    }
+}
+
+fn header<'a>(headers: Option<&'a HeaderMap>, name: &str) -> Option<&'a str> {
+    headers?.get(name).map(async_nats::HeaderValue::as_str)
+}
+
+fn record(message: Message) -> Result<Record, LogError> {
+    let headers = message.headers.as_ref();
+    let position = header(headers, "Nats-Sequence").and_then(|text| text.parse().ok());
+    let subject = header(headers, "Nats-Subject").map(str::to_owned);
+    let (Some(position), Some(subject)) = (position, subject) else {
+        return Err(LogError::Refused("a direct get was answered without a sequence".into()));
+    };
+    Ok(Record {
+        position,
+        subject,
+        payload: message.payload,
+    })
+}

@@ -1,0 +1,120 @@
+//! The directory: which conversations a user is in. An index of the log that lives in NATS, so that connecting a
+//! client reads no database.
+//!
+//! One entry for each user and conversation, with the `seq`s between which he was a member. Written by the message
+//! service before it answers a change of members, and again, to the same end, by the projector; compared by `seq`, so
+//! that the writers need not agree on an order.
+
+use protocol::{ConversationId, UserId};
+use serde::{Deserialize, Serialize};
+
+use crate::direct::{self, Query};
+use crate::log::{LogError, Record};
+use crate::subjects::{self, MEMBERS_STREAM};
+use crate::{Bus, Log};
+
+/// One user's membership of one conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// `seq` of the event that made him a member: the first that he gets live.
+    pub since: u64,
+    /// `seq` of the event that removed him: the last that he gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+}
+
+impl Membership {
+    /// The `seq` of the newest change that this entry knows of.
+    fn known(&self) -> u64 {
+        self.until.unwrap_or(self.since)
+    }
+}
+
+const ATTEMPTS: usize = 8;
+const PAGE: usize = 500;
+
+/// Stores a membership unless the directory knows a newer change.
+///
+/// # Errors
+/// [`LogError::Away`]; storing it again is harmless.
+pub async fn store(log: &Log, user: &UserId, membership: &Membership) -> Result<(), LogError> {
+    let subject = subjects::membership(user, &membership.conversation_id);
+    let payload = serde_json::to_vec(membership).unwrap_or_default();
+    // Nearly every entry is the first on its subject: try that before reading.
+    let mut expected = 0;
+    for _ in 0..ATTEMPTS {
+        match log.append(subject.clone(), None, expected, payload.clone()).await {
+            Ok(_) => return Ok(()),
+            Err(LogError::Conflict) => {}
+            Err(error) => return Err(error),
+        }
+        let Some(record) = direct::last(log.bus(), MEMBERS_STREAM, &subject).await? else {
+            expected = 0;
+            continue;
+        };
+        if parse(&record).is_some_and(|stored| stored.known() >= membership.known()) {
+            return Ok(());
+        }
+        expected = record.position;
+    }
+    Err(LogError::Away("the directory entry kept changing".into()))
+}
+
+/// One membership, if there ever was one.
+///
+/// # Errors
+/// [`LogError::Away`].
+pub async fn find(bus: &Bus, user: &UserId, id: &ConversationId) -> Result<Option<Membership>, LogError> {
+    let record = direct::last(bus, MEMBERS_STREAM, &subjects::membership(user, id)).await?;
+    Ok(record.as_ref().and_then(parse))
+}
+
+/// All memberships of a user, ended ones included. One request up to 1,000 conversations, then pages.
+///
+/// # Errors
+/// [`LogError::Away`].
+pub async fn list(bus: &Bus, user: &UserId) -> Result<Vec<Membership>, LogError> {
+    let subject = subjects::memberships(user);
+    let query = Query {
+        multi_last: vec![subject.clone()],
+        batch: Some(direct::SUBJECTS_MOST),
+        ..Query::default()
+    };
+    match direct::batch(bus, MEMBERS_STREAM, &query).await {
+        Ok(batch) if batch.pending == 0 => Ok(batch.records.iter().filter_map(parse).collect()),
+        Ok(_) | Err(LogError::TooManySubjects) => list_in_pages(bus, subject).await,
+        Err(error) => Err(error),
+    }
+}
+
+async fn list_in_pages(bus: &Bus, subject: String) -> Result<Vec<Membership>, LogError> {
+    let (mut all, mut from) = (Vec::new(), 1);
+    loop {
+        let query = Query {
+            seq: Some(from),
+            next_by_subj: Some(subject.clone()),
+            batch: Some(PAGE),
+            ..Query::default()
+        };
+        let batch = direct::batch(bus, MEMBERS_STREAM, &query).await?;
+        let Some(last) = batch.records.last() else {
+            return Ok(all);
+        };
+        from = last.position + 1;
+        all.extend(batch.records.iter().filter_map(parse));
+        if batch.pending == 0 {
+            return Ok(all);
+        }
+    }
+}
+
+fn parse(record: &Record) -> Option<Membership> {
+    serde_json::from_slice(&record.payload)
+        .inspect_err(|error| {
+            metrics::counter!("parley_unreadable_total", "what" => "membership").increment(1);
+            tracing::warn!(%error, position = record.position, "skipped an unreadable membership");
+        })
+        .ok()
+}

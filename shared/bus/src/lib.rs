@@ -1,0 +1,17 @@
+//! Everything Parley says over NATS: subjects, streams, the log, the directory of memberships, requests.
+//!
+//! Subjects are built in [`subjects`] and streams declared in [`streams`], nowhere else. What the entries mean is for
+//! the services to know; how they are escaped, ordered, compared and read is here.
+
+pub mod connect;
+pub mod direct;
+pub mod directory;
+pub mod log;
+pub mod rpc;
+pub mod streams;
+pub mod subjects;
+pub mod tail;
+
+pub use connect::Bus;
+pub use log::{Appended, Log, LogError, Record};
+pub use subjects::Lane;

@@ -1,0 +1,211 @@
+//! The log: appending by compare-and-set, and reading what was appended.
+
+use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::message::PublishMessage;
+use bytes::Bytes;
+use protocol::ConversationId;
+
+use crate::Bus;
+use crate::direct::{self, Query};
+use crate::streams::{self, StreamState, StreamsError};
+use crate::subjects::{self, Lane};
+
+/// The log of a deployment. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Log {
+    bus: Bus,
+    partitions: u16,
+}
+
+/// A stored entry.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Its stream sequence.
+    pub position: u64,
+    /// Its subject.
+    pub subject: String,
+    /// Its bytes: an envelope.
+    pub payload: Bytes,
+}
+
+/// Where an append ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Stream sequence of the entry; of the original, where this is a duplicate.
+    pub position: u64,
+    /// The message id was known to the stream: nothing was written.
+    pub duplicate: bool,
+}
+
+/// Why the log did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Somebody else appended to this subject first: read its end and decide again.
+    #[error("the subject has moved on")]
+    Conflict,
+    /// No answer: the outcome of an append is unknown, and only a repetition under the same id tells.
+    #[error("the log did not answer: {0}")]
+    Away(String),
+    /// The server said no, for instance for want of disk space. Nothing was written.
+    #[error("the log refused: {0}")]
+    Refused(String),
+    /// What was asked for has aged out of the log.
+    #[error("the log no longer goes back that far")]
+    Expired,
+    /// The query matches more subjects than a server answers for at once.
+    #[error("too many subjects for one query")]
+    TooManySubjects,
+}
+
+impl From<StreamsError> for LogError {
+    fn from(error: StreamsError) -> Self {
+        Self::Away(error.to_string())
+    }
+}
+
+impl Log {
+    /// The log over a connection. The streams exist: see [`streams::ensure`].
+    pub fn new(bus: Bus, partitions: u16) -> Self {
+        Self { bus, partitions }
+    }
+
+    /// The connection.
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Number of partitions.
+    pub fn partitions(&self) -> u16 {
+        self.partitions
+    }
+
+    /// All lanes in cursor order.
+    pub fn lanes(&self) -> impl Iterator<Item = Lane> + use<> {
+        Lane::all(self.partitions)
+    }
+
+    /// Lane and subject of a conversation's entries.
+    pub fn place(&self, id: &ConversationId) -> (Lane, String) {
+        subjects::log(id, self.partitions)
+    }
+
+    /// Appends an entry if the last entry on `subject` is the one at `expected` (0: there is none), or answers with the
+    /// original if the stream has seen `message_id` within its duplicate window.
+    ///
+    /// The server compares before it looks at the id (seen on 2.15.1), so that a repetition with a stale expectation
+    /// is a [`LogError::Conflict`], and with the right one a duplicate.
+    ///
+    /// # Errors
+    /// [`LogError`]; after [`LogError::Away`] the entry may have been written or may yet be.
+    pub async fn append(
+        &self,
+        subject: String,
+        message_id: Option<&str>,
+        expected: u64,
+        payload: Vec<u8>,
+    ) -> Result<Appended, LogError> {
+        if !self.bus.is_up() {
+            return Err(LogError::Away("not connected".into()));
+        }
+        let mut message = PublishMessage::build()
+            .payload(payload.into())
+            .expected_last_subject_sequence(expected);
+        if let Some(id) = message_id {
+            message = message.message_id(id);
+        }
+        let sent = self.bus.jetstream.send_publish(subject, message).await;
+        let acked = match sent {
+            Ok(ack) => ack.await,
+            Err(error) => Err(error),
+        };
+        match acked {
+            Ok(ack) => Ok(Appended {
+                position: ack.sequence,
+                duplicate: ack.duplicate,
+            }),
+            Err(error) => Err(match error.kind() {
+                PublishErrorKind::WrongLastSequence => LogError::Conflict,
+                PublishErrorKind::Other | PublishErrorKind::MaxPayloadExceeded => LogError::Refused(error.to_string()),
+                _ => LogError::Away(error.to_string()),
+            }),
+        }
+    }
+
+    /// The last entry of a subject.
+    ///
+    /// # Errors
+    /// [`LogError::Away`].
+    pub async fn last(&self, lane: Lane, subject: &str) -> Result<Option<Record>, LogError> {
+        direct::last(&self.bus, &lane.stream(), subject).await
+    }
+
+    /// The entry at a position.
+    ///
+    /// # Errors
+    /// [`LogError::Away`].
+    pub async fn at(&self, lane: Lane, position: u64) -> Result<Option<Record>, LogError> {
+        direct::at(&self.bus, &lane.stream(), position).await
+    }
+
+    /// The entries on `subject` (wildcards allowed) from `position` on, oldest first, at most `limit` of them and about
+    /// `bytes` bytes; and how many more there are.
+    ///
+    /// # Errors
+    /// [`LogError::Away`].
+    pub async fn from(
+        &self,
+        lane: Lane,
+        subject: &str,
+        position: u64,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<direct::Batch, LogError> {
+        let query = Query {
+            seq: Some(position.max(1)),
+            next_by_subj: Some(subject.to_owned()),
+            batch: Some(limit.max(1)),
+            max_bytes: Some(bytes),
+            ..Query::default()
+        };
+        direct::batch(&self.bus, &lane.stream(), &query).await
+    }
+
+    /// The last entry of each of at most [`direct::SUBJECTS_MOST`] subjects (wildcards allowed).
+    ///
+    /// # Errors
+    /// [`LogError::Away`], [`LogError::TooManySubjects`].
+    pub async fn lasts(&self, lane: Lane, subjects: Vec<String>) -> Result<Vec<Record>, LogError> {
+        let query = Query {
+            multi_last: subjects,
+            batch: Some(direct::SUBJECTS_MOST),
+            ..Query::default()
+        };
+        Ok(direct::batch(&self.bus, &lane.stream(), &query).await?.records)
+    }
+
+    /// The first entry of a lane stored at or after a time (RFC 3339).
+    ///
+    /// # Errors
+    /// [`LogError::Away`].
+    pub async fn first_since(&self, lane: Lane, time: String) -> Result<Option<Record>, LogError> {
+        let query = Query {
+            start_time: Some(time),
+            next_by_subj: Some(lane.wildcard()),
+            batch: Some(1),
+            ..Query::default()
+        };
+        Ok(direct::batch(&self.bus, &lane.stream(), &query)
+            .await?
+            .records
+            .into_iter()
+            .next())
+    }
+
+    /// Where a lane's stream stands; `None` where it was deleted.
+    ///
+    /// # Errors
+    /// [`LogError::Away`].
+    pub async fn state(&self, lane: Lane) -> Result<Option<StreamState>, LogError> {
+        Ok(streams::state(&self.bus, &lane.stream()).await?)
+    }
+}

@@ -1,0 +1,168 @@
+//! Requests between services, over the NATS services API: discovery, ping and statistics come with it.
+//!
+//! A request is JSON, its answer a [`protocol::rpc::Answer`]. The caller gives a deadline; a request that a killed
+//! replica took with it is asked again of another within that time, so every request must be safe to repeat.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::service::{Service, ServiceExt};
+use futures_util::StreamExt;
+use protocol::rpc::{Answer, Request};
+use protocol::{Code, Refusal};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::{Bus, subjects};
+
+/// How long one replica has for an answer before another is asked.
+const ATTEMPT: Duration = Duration::from_millis(900);
+/// Pause before asking again when no replica was there.
+const NOBODY: Duration = Duration::from_millis(50);
+
+/// Asks the message service.
+///
+/// # Errors
+/// The service's refusal, or `unavailable` when nobody answered before the deadline: the outcome is then unknown.
+pub async fn call<R: Request>(bus: &Bus, request: &R, within: Duration) -> Result<R::Value, Refusal> {
+    let deadline = Instant::now() + within;
+    let payload = bytes::Bytes::from(serde_json::to_vec(request).map_err(|error| internal(&error))?);
+    let subject = subjects::message_endpoint(R::ENDPOINT);
+    loop {
+        if !bus.is_up() {
+            return Err(Refusal::unavailable(
+                "the message bus is away: nothing was changed, try again",
+            ));
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let message = async_nats::Request::new()
+            .payload(payload.clone())
+            .timeout(Some(left.min(ATTEMPT)));
+        match bus.client.send_request(subject.clone(), message).await {
+            Ok(reply) => return answer::<R>(&reply),
+            Err(error) => {
+                metrics::counter!("parley_rpc_failures_total", "endpoint" => R::ENDPOINT).increment(1);
+                tracing::debug!(endpoint = R::ENDPOINT, %error, "no answer");
+            }
+        }
+        if Instant::now() + NOBODY >= deadline {
+            return Err(Refusal::unavailable(
+                "no answer in time: the outcome is unknown, repeat the same request",
+            ));
+        }
+        tokio::time::sleep(NOBODY).await;
+    }
+}
+
+fn answer<R: Request>(reply: &async_nats::Message) -> Result<R::Value, Refusal> {
+    match serde_json::from_slice::<Answer<R::Value>>(&reply.payload) {
+        Ok(Answer::Ok(value)) => Ok(value),
+        Ok(Answer::Refused(refusal)) => Err(refusal),
+        Err(error) => Err(internal(&error)),
+    }
+}
+
+fn internal(error: &dyn std::fmt::Display) -> Refusal {
+    tracing::error!(%error, "a request between services could not be encoded or decoded");
+    Refusal::new(Code::Internal, "a fault of the server's; it has been logged")
+}
+
+/// The answering side: one service with its endpoints, until stopped.
+#[derive(Debug)]
+pub struct Server {
+    bus: Bus,
+    service: Service,
+    serving: JoinSet<()>,
+}
+
+impl Server {
+    /// Announces the service. All replicas share one queue group.
+    ///
+    /// # Errors
+    /// NATS' words.
+    pub async fn start(bus: &Bus, name: &str) -> Result<Self, String> {
+        let service = bus
+            .client
+            .service_builder()
+            .metadata(HashMap::new())
+            .start(name, env!("CARGO_PKG_VERSION"))
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
+            bus: bus.clone(),
+            service,
+            serving: JoinSet::new(),
+        })
+    }
+
+    /// Serves an endpoint with at most `concurrency` requests under way; more wait in the subscription.
+    ///
+    /// # Errors
+    /// NATS' words.
+    pub async fn endpoint<R, F, Fut>(&mut self, concurrency: usize, handler: F) -> Result<(), String>
+    where
+        R: Request,
+        F: Fn(R) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R::Value, Refusal>> + Send + 'static,
+    {
+        let endpoint = self
+            .service
+            .endpoint_builder()
+            .name(R::ENDPOINT)
+            .add(subjects::message_endpoint(R::ENDPOINT))
+            .await
+            .map_err(|error| error.to_string())?;
+        self.serving
+            .spawn(serve::<R, F, Fut>(endpoint, concurrency, Arc::new(handler)));
+        Ok(())
+    }
+
+    /// Takes no more requests, answers those under way, at most for `grace`.
+    pub async fn stop(mut self, grace: Duration) {
+        if let Err(error) = self.service.stop().await {
+            tracing::warn!(%error, "stopping the service endpoints");
+        }
+        let _ = tokio::time::timeout(grace, async { while self.serving.join_next().await.is_some() {} }).await;
+        let _ = self.bus.client.flush().await;
+    }
+}
+
+async fn serve<R, F, Fut>(mut endpoint: async_nats::service::endpoint::Endpoint, concurrency: usize, handler: Arc<F>)
+where
+    R: Request,
+    F: Fn(R) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<R::Value, Refusal>> + Send + 'static,
+{
+    let permits = Arc::new(Semaphore::new(concurrency));
+    while let Some(request) = endpoint.next().await {
+        let Ok(permit) = permits.clone().acquire_owned().await else {
+            return;
+        };
+        let handler = handler.clone();
+        tokio::spawn(async move {
+            let answer: Answer<R::Value> = match serde_json::from_slice::<R>(&request.message.payload) {
+                Ok(body) => match handler(body).await {
+                    Ok(value) => Answer::Ok(value),
+                    Err(refusal) => Answer::Refused(refusal),
+                },
+                Err(error) => Answer::Refused(internal(&error)),
+            };
+            match serde_json::to_vec(&answer) {
+                Ok(bytes) => {
+                    if let Err(error) = request.respond(Ok(bytes.into())).await {
+                        tracing::warn!(%error, "an answer could not be sent");
+                    }
+                }
+                Err(error) => tracing::error!(%error, "an answer could not be encoded"),
+            }
+            drop(permit);
+        });
+    }
+    // Requests that were taken are answered before the endpoint counts as stopped.
+    let _ = permits
+        .acquire_many(u32::try_from(concurrency).unwrap_or(u32::MAX))
+        .await;
+}

@@ -1,0 +1,154 @@
+//! The streams of a deployment, declared in one place, and their creation.
+
+use async_nats::jetstream::{self, kv, stream};
+
+use crate::Bus;
+use crate::subjects::{self, Lane};
+
+/// Why the streams are not as they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamsError {
+    /// The deployment's log was made with another number of partitions: each conversation would be looked for in the
+    /// wrong one.
+    #[error(
+        "PARLEY_STREAM__PARTITIONS is {configured}, but this log was made with {made} partitions: set it to {made}"
+    )]
+    OtherPartitions {
+        /// As configured here.
+        configured: u16,
+        /// As stored at the log's creation.
+        made: String,
+    },
+    /// NATS refused or did not answer.
+    #[error("NATS JetStream: {doing}: {reason}")]
+    Failed {
+        /// What was being done.
+        doing: &'static str,
+        /// NATS' words.
+        reason: String,
+    },
+}
+
+fn failed<E: std::fmt::Display>(doing: &'static str) -> impl FnOnce(E) -> StreamsError {
+    move |error| StreamsError::Failed {
+        doing,
+        reason: error.to_string(),
+    }
+}
+
+/// Creates what is missing and brings what exists up to the configuration. Any number of services may do it at once.
+///
+/// # Errors
+/// [`StreamsError::OtherPartitions`] is a configuration error; the rest means that NATS is not usable now.
+pub async fn ensure(bus: &Bus, config: &config::Stream) -> Result<(), StreamsError> {
+    check_partitions(bus, config).await?;
+    for stream in declared(config) {
+        bus.jetstream
+            .create_or_update_stream(stream)
+            .await
+            .map_err(failed("creating a stream"))?;
+    }
+    Ok(())
+}
+
+async fn check_partitions(bus: &Bus, config: &config::Stream) -> Result<(), StreamsError> {
+    let bucket = bus
+        .jetstream
+        .create_key_value(kv::Config {
+            bucket: subjects::SETTINGS_BUCKET.into(),
+            history: 1,
+            num_replicas: config.replicas,
+            ..Default::default()
+        })
+        .await
+        .map_err(failed("opening the settings bucket"))?;
+    let ours = config.partitions.to_string();
+    // `create` fails where the key exists: the first service ever to start decides, all others compare.
+    if bucket.create("partitions", ours.clone().into()).await.is_ok() {
+        return Ok(());
+    }
+    let stored = bucket
+        .get("partitions")
+        .await
+        .map_err(failed("reading the number of partitions"))?;
+    let made = String::from_utf8_lossy(&stored.unwrap_or_default()).into_owned();
+    if made == ours {
+        return Ok(());
+    }
+    Err(StreamsError::OtherPartitions {
+        configured: config.partitions,
+        made,
+    })
+}
+
+/// The configuration of every stream.
+pub fn declared(config: &config::Stream) -> Vec<stream::Config> {
+    let base = stream::Config {
+        storage: stream::StorageType::File,
+        retention: stream::RetentionPolicy::Limits,
+        num_replicas: config.replicas,
+        allow_direct: true,
+        ..Default::default()
+    };
+    let chat = (0..config.partitions).map(Lane::Chat).map(|lane| stream::Config {
+        name: lane.stream(),
+        subjects: vec![lane.wildcard()],
+        max_age: config.max_age,
+        duplicate_window: config.duplicate_window,
+        ..base.clone()
+    });
+    // Watermarks and memberships are the state of the present: one entry a subject, kept for ever.
+    let latest = |name: String, subject: String| stream::Config {
+        name,
+        subjects: vec![subject],
+        max_messages_per_subject: 1,
+        ..base.clone()
+    };
+    chat.chain([
+        latest(Lane::Receipts.stream(), Lane::Receipts.wildcard()),
+        latest(subjects::MEMBERS_STREAM.into(), subjects::MEMBERS_WILDCARD.into()),
+    ])
+    .collect()
+}
+
+/// Where a stream stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamState {
+    /// Tells this stream from one of the same name made later: its creation time in nanoseconds.
+    pub identity: u64,
+    /// Sequence of the first entry kept; one past the last where there is none.
+    pub first: u64,
+    /// Sequence of the last entry ever written.
+    pub last: u64,
+}
+
+/// Reads a stream's state. `None` where there is no such stream.
+///
+/// # Errors
+/// NATS did not answer.
+pub async fn state(bus: &Bus, stream: &str) -> Result<Option<StreamState>, StreamsError> {
+    let handle = match bus.jetstream.get_stream(stream).await {
+        Ok(handle) => handle,
+        Err(error) if is_missing(&error) => return Ok(None),
+        Err(error) => return Err(failed("reading a stream's state")(error)),
+    };
+    let info = handle.cached_info();
+    let last = info.state.last_sequence;
+    Ok(Some(StreamState {
+        identity: u64::try_from(info.created.unix_timestamp_nanos()).unwrap_or_default(),
+        first: if info.state.messages == 0 {
+            last + 1
+        } else {
+            info.state.first_sequence
+        },
+        last,
+    }))
+}
+
+fn is_missing(error: &jetstream::context::GetStreamError) -> bool {
+    matches!(
+        error.kind(),
+        jetstream::context::GetStreamErrorKind::JetStream(inner)
+            if inner.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND
+    )
+}

@@ -1,0 +1,149 @@
+//! Names of subjects and streams, built by typed functions so that no text from a client stands in one unescaped.
+
+use protocol::rpc::ReceiptKind;
+use protocol::{ConversationId, UserId};
+
+/// One stream of the log, in the fixed order in which a cursor lists them: the partitions, then the receipts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// A partition of conversations.
+    Chat(u16),
+    /// The watermarks of all conversations.
+    Receipts,
+}
+
+impl Lane {
+    /// All lanes of a log with so many partitions, in cursor order.
+    pub fn all(partitions: u16) -> impl Iterator<Item = Self> {
+        (0..partitions).map(Self::Chat).chain([Self::Receipts])
+    }
+
+    /// Place in a cursor.
+    pub fn index(self, partitions: u16) -> usize {
+        match self {
+            Self::Chat(partition) => usize::from(partition),
+            Self::Receipts => usize::from(partitions),
+        }
+    }
+
+    /// The stream's name.
+    pub fn stream(self) -> String {
+        match self {
+            Self::Chat(partition) => format!("CHAT_{partition}"),
+            Self::Receipts => "RECEIPTS".to_owned(),
+        }
+    }
+
+    /// The subject that all of the lane's entries match.
+    pub fn wildcard(self) -> String {
+        match self {
+            Self::Chat(partition) => format!("chat.log.{partition}.*"),
+            Self::Receipts => "chat.receipt.*.*.*".to_owned(),
+        }
+    }
+
+    /// The subject, with a wildcard for receipts, that a conversation's entries in this lane match.
+    pub fn conversation(self, id: &ConversationId) -> String {
+        match self {
+            Self::Chat(partition) => format!("chat.log.{partition}.{}", id.as_str()),
+            Self::Receipts => format!("chat.receipt.{}.*.*", id.as_str()),
+        }
+    }
+}
+
+/// Stream of memberships: one entry for each user and conversation.
+pub const MEMBERS_STREAM: &str = "MEMBERS";
+/// What the stream of memberships takes.
+pub const MEMBERS_WILDCARD: &str = "chat.member.*.*";
+/// KV bucket with what a deployment was made with.
+pub const SETTINGS_BUCKET: &str = "PARLEY";
+/// Name under which the message service answers the NATS services API.
+pub const MESSAGE_SERVICE: &str = "parley-message";
+
+/// A conversation's subject in the log.
+pub fn log(id: &ConversationId, partitions: u16) -> (Lane, String) {
+    let lane = Lane::Chat(id.partition(partitions));
+    (lane, lane.conversation(id))
+}
+
+/// The subject of one watermark of one user in one conversation.
+pub fn receipt(id: &ConversationId, user: &UserId, kind: ReceiptKind) -> String {
+    let kind = match kind {
+        ReceiptKind::Delivered => "delivered",
+        ReceiptKind::Read => "read",
+    };
+    format!("chat.receipt.{}.{}.{kind}", id.as_str(), escape(user.as_str()))
+}
+
+/// The subject of one membership.
+pub fn membership(user: &UserId, id: &ConversationId) -> String {
+    format!("chat.member.{}.{}", escape(user.as_str()), id.as_str())
+}
+
+/// The subject that all memberships of a user match.
+pub fn memberships(user: &UserId) -> String {
+    format!("chat.member.{}.*", escape(user.as_str()))
+}
+
+/// The subject of an endpoint of the message service.
+pub fn message_endpoint(endpoint: &str) -> String {
+    format!("chat.rpc.message.{endpoint}")
+}
+
+/// Any text as one subject token: letters, digits, `_` and `-` stand for themselves, every other byte is `=XX`.
+pub fn escape(text: &str) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut token = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' {
+            token.push(char::from(byte));
+        } else {
+            token.push('=');
+            token.push(char::from(HEX[usize::from(byte >> 4)]));
+            token.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+    token
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn unescape(token: &str) -> Option<String> {
+        let (mut bytes, mut rest) = (Vec::new(), token.as_bytes());
+        while let Some((&byte, after)) = rest.split_first() {
+            if byte == b'=' {
+                let hex = std::str::from_utf8(after.get(..2)?).ok()?;
+                bytes.push(u8::from_str_radix(hex, 16).ok()?);
+                rest = &after[2..];
+            } else {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+        String::from_utf8(bytes).ok()
+    }
+
+    proptest! {
+        #[test]
+        fn an_escaped_text_is_one_token_and_comes_back(text in "\\PC{1,40}|[.*> \\t]{1,10}") {
+            let token = escape(&text);
+            prop_assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"=_-".contains(&b)));
+            prop_assert_eq!(unescape(&token), Some(text));
+        }
+    }
+
+    #[test]
+    fn a_user_named_like_a_wildcard_has_a_subject_of_his_own() {
+        let id = ConversationId::parse("g00000000000000000000000000000000").unwrap();
+        let user = UserId::parse("*.>").unwrap();
+        assert_eq!(
+            receipt(&id, &user, ReceiptKind::Read),
+            "chat.receipt.g00000000000000000000000000000000.=2A=2E=3E.read"
+        );
+        assert_eq!(memberships(&user), "chat.member.=2A=2E=3E.*");
+    }
+}

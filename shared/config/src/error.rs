@@ -1,0 +1,33 @@
+//! What is wrong with a setting, in one line.
+
+/// A setting that is wrong. Its text is one line, `PARLEY_STREAM__PARTITIONS: expected …, got …`, without secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {problem}")]
+pub struct ConfigError {
+    setting: String,
+    problem: String,
+}
+
+impl ConfigError {
+    /// An error of `setting`, written as its environment variable (or the path of a file). `problem` must hold no
+    /// secret; line breaks in it become spaces.
+    pub fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            setting: one_line(setting.into()),
+            problem: one_line(problem.into()),
+        }
+    }
+
+    /// The setting as an environment variable, such as `PARLEY_STREAM__MAX_AGE`.
+    pub fn setting(&self) -> &str {
+        &self.setting
+    }
+}
+
+fn one_line(text: String) -> String {
+    if text.contains(['\n', '\r']) {
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    } else {
+        text
+    }
+}

@@ -1,0 +1,16 @@
+//! How a service lives: started from a configuration, watched, asked to stop, and ended with an exit code that says why.
+//!
+//! Nothing here knows what a service does.
+
+pub mod admin;
+mod exit;
+mod readiness;
+mod service;
+mod shutdown;
+mod tasks;
+
+pub use exit::{EXIT_UNAVAILABLE, Unavailable, exit_code, report};
+pub use readiness::Readiness;
+pub use service::{bind, main, run_service};
+pub use shutdown::Shutdown;
+pub use tasks::Tasks;

@@ -1,0 +1,70 @@
+//! The `main` that all services share: read the configuration, start telemetry, run, exit with a code that says why.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Arg, Command, value_parser};
+use config::{Config, ConfigError};
+use tokio::net::TcpListener;
+
+use crate::{Shutdown, report};
+
+/// A service's whole `main`: takes `--config FILE` and hands over to [`run_service`].
+///
+/// ```no_run
+/// # mod connection { pub async fn run(_: config::Config, _: tokio::net::TcpListener, _: tokio::net::TcpListener,
+/// #     _: lifecycle::Shutdown) -> anyhow::Result<()> { Ok(()) } }
+/// fn main() -> std::process::ExitCode {
+///     lifecycle::main("connection", "Holds the sockets of clients.", |config, shutdown| async move {
+///         let listener = lifecycle::bind("PARLEY_HTTP__LISTEN", config.http.listen).await?;
+///         let admin = lifecycle::bind("PARLEY_ADMIN__LISTEN", config.admin.listen).await?;
+///         connection::run(config, listener, admin, shutdown).await
+///     })
+/// }
+/// ```
+pub fn main<F, R>(name: &'static str, about: &'static str, run: F) -> ExitCode
+where
+    F: FnOnce(Config, Shutdown) -> R,
+    R: Future<Output = anyhow::Result<()>>,
+{
+    let file = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Settings in TOML; environment variables PARLEY_<SECTION>__<KEY> beat them");
+    let arguments = Command::new(name).about(about).arg(file).get_matches();
+    run_service(name, arguments.get_one::<PathBuf>("config").map(PathBuf::as_path), run)
+}
+
+/// Runs a service in this process until it ends or SIGINT or SIGTERM has drained it.
+///
+/// The whole configuration is read and checked before `run` binds or connects to anything. A failure is one line on
+/// stderr and exit code 64, 69 or 1.
+pub fn run_service<F, R>(name: &'static str, file: Option<&Path>, run: F) -> ExitCode
+where
+    F: FnOnce(Config, Shutdown) -> R,
+    R: Future<Output = anyhow::Result<()>>,
+{
+    let result = Config::load(file, |_| {})
+        .map_err(anyhow::Error::from)
+        .and_then(|config| {
+            telemetry::init(&config.log)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(async { run(config, Shutdown::on_signals()?).await })
+        });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ExitCode::from(report(name, &error)),
+    }
+}
+
+/// Listens on a configured address.
+///
+/// # Errors
+/// A [`ConfigError`] naming `setting` and the address if it is taken or not this machine's.
+pub async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| ConfigError::new(setting, format!("cannot listen on {address}: {error}")).into())
+}

@@ -110,9 +110,13 @@ impl Bus {
         self.client.connection_state() == async_nats::connection::State::Connected
     }
 
-    /// Changes of the link.
+    /// Changes of the link from now on.
     pub fn link(&self) -> watch::Receiver<Link> {
-        self.connections.clone()
+        let mut link = self.connections.clone();
+        // A clone has seen what its original has, and nobody reads that one: without this, the first `changed` would
+        // report what was already so.
+        link.mark_unchanged();
+        link
     }
 
     /// Largest payload that the server takes, in bytes, less room for headers.

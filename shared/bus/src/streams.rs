@@ -81,6 +81,20 @@ async fn check_partitions(bus: &Bus, config: &config::Stream) -> Result<(), Stre
     })
 }
 
+/// How many partitions the deployment's log was made with; `None` where there is no log yet.
+///
+/// # Errors
+/// NATS did not answer.
+pub async fn partitions(bus: &Bus) -> Result<Option<u16>, StreamsError> {
+    let bucket = bus
+        .jetstream
+        .get_key_value(subjects::SETTINGS_BUCKET)
+        .await
+        .map_err(failed("opening the settings bucket"))?;
+    let stored = bucket.get("partitions").await.map_err(failed("reading the number of partitions"))?;
+    Ok(stored.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok()))
+}
+
 /// The configuration of every stream.
 pub fn declared(config: &config::Stream) -> Vec<stream::Config> {
     let base = stream::Config {

@@ -18,8 +18,6 @@ use tokio::time::Instant;
 
 use crate::{Bus, subjects};
 
-/// How long one replica has for an answer before another is asked.
-const ATTEMPT: Duration = Duration::from_millis(900);
 /// Pause before asking again when no replica was there.
 const NOBODY: Duration = Duration::from_millis(50);
 
@@ -40,7 +38,7 @@ pub async fn call<R: Request>(bus: &Bus, request: &R, within: Duration) -> Resul
         let left = deadline.saturating_duration_since(Instant::now());
         let message = async_nats::Request::new()
             .payload(payload.clone())
-            .timeout(Some(left.min(ATTEMPT)));
+            .timeout(Some(left.min(Duration::from_millis(R::ATTEMPT_MS))));
         match bus.client.send_request(subject.clone(), message).await {
             Ok(reply) => return answer::<R>(&reply),
             Err(error) => {

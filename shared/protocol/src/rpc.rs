@@ -23,6 +23,9 @@ pub enum Answer<T> {
 pub trait Request: Serialize + for<'de> Deserialize<'de> + Send + 'static {
     /// Last token of the endpoint's subject.
     const ENDPOINT: &'static str;
+    /// Milliseconds that one replica has before another is asked; a little more than it gives itself, so that only a
+    /// replica that is gone is asked twice.
+    const ATTEMPT_MS: u64 = 1_800;
     /// The answer's value.
     type Value: Serialize + for<'de> Deserialize<'de> + Send + 'static;
 }
@@ -52,6 +55,9 @@ pub struct Sent {
 
 impl Request for SendMessage {
     const ENDPOINT: &'static str = "send";
+    // A send that a killed replica took with it is asked again while its sender still waits. One that is only slow is
+    // then asked for twice, which is harmless: it is the same message.
+    const ATTEMPT_MS: u64 = 900;
     type Value = Sent;
 }
 
@@ -75,6 +81,7 @@ pub struct Created {
 
 impl Request for Create {
     const ENDPOINT: &'static str = "create";
+    const ATTEMPT_MS: u64 = 4_500;
     type Value = Created;
 }
 

@@ -1,0 +1,186 @@
+//! The service's life: connect, declare, project, serve, drain.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use bus::rpc::Server;
+use bus::streams::{self, StreamsError};
+use bus::subjects::MESSAGE_SERVICE;
+use bus::{Bus, Lane, Log};
+use config::{Config, ConfigError};
+use lifecycle::{Readiness, Shutdown, Tasks, Unavailable, admin};
+use protocol::Timestamp;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use crate::projector;
+use crate::service::Service;
+use crate::store::{Store, StoreError};
+
+/// Requests under way at once, of each kind; more wait in NATS.
+const SENDS_MOST: usize = 1_024;
+const CONFIRMS_MOST: usize = 256;
+const CREATES_MOST: usize = 64;
+const READS_MOST: usize = 64;
+/// How long a drain waits for requests under way.
+const GRACE: Duration = Duration::from_secs(4);
+/// How often the streams' identities are compared with those known.
+const WATCH: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Runs the service until the shutdown: `admin` is the private listener for probes and metrics.
+///
+/// # Errors
+/// [`ConfigError`] and [`Unavailable`] at the start; afterwards only when a part of the service crashes.
+pub async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    let readiness = Readiness::new(&["nats", "streams", "mongodb", "endpoints"]);
+    // Probes are answered until everything else has ended.
+    let last = Shutdown::new();
+    let probes = Tasks::new(shutdown.clone());
+    probes.spawn("admin", admin::serve(admin, readiness.clone(), last.clone()));
+    let tasks = Tasks::new(shutdown.clone());
+    let served = tokio::select! {
+        started = start(&config, &readiness) => match started {
+            Ok(service) => serve(service, &readiness, &tasks, &shutdown).await,
+            Err(error) => Err(error),
+        },
+        () = shutdown.triggered() => Ok(()),
+    };
+    shutdown.trigger();
+    let ended = tasks.wait().await;
+    last.trigger();
+    served.and(ended).and(probes.wait().await)
+}
+
+/// Connects to everything, waiting for what is not there yet.
+async fn start(config: &Config, readiness: &Readiness) -> anyhow::Result<Service> {
+    let bus = Bus::connect(&config.nats, "parley-message").await.map_err(|error| {
+        let text = error.to_string();
+        let (setting, problem) = text.split_once(": ").unwrap_or(("PARLEY_NATS__URL", &text));
+        match error {
+            bus::connect::ConnectError::Unreachable { .. } => {
+                anyhow::Error::new(Unavailable::new("PARLEY_NATS__URL", problem))
+            }
+            bus::connect::ConnectError::Credentials(_) => ConfigError::new(setting, problem).into(),
+        }
+    })?;
+    readiness.set("nats", true);
+    ensure_streams(&bus, config).await?;
+    readiness.set("streams", true);
+    let store = open_store(&config.mongodb).await?;
+    readiness.set("mongodb", true);
+    Ok(Service::new(
+        Log::new(bus, config.stream.partitions),
+        store,
+        config.stream.clone(),
+    ))
+}
+
+async fn ensure_streams(bus: &Bus, config: &Config) -> anyhow::Result<()> {
+    let started = Instant::now();
+    loop {
+        match streams::ensure(bus, &config.stream).await {
+            Ok(()) => return Ok(()),
+            Err(error @ StreamsError::OtherPartitions { .. }) => {
+                let text = error.to_string();
+                let problem = text.strip_prefix("PARLEY_STREAM__PARTITIONS ").unwrap_or(&text);
+                return Err(ConfigError::new("PARLEY_STREAM__PARTITIONS", problem).into());
+            }
+            Err(error) if started.elapsed() >= config.nats.wait => {
+                return Err(Unavailable::new("PARLEY_NATS__URL", error.to_string()).into());
+            }
+            Err(error) => tracing::info!(%error, "waiting for JetStream"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// A MongoDB that is away at the start is waited for; later it may come and go.
+pub(crate) async fn open_store(config: &config::Mongodb) -> anyhow::Result<Store> {
+    let bad_uri = |error: StoreError| ConfigError::new("PARLEY_MONGODB__URI", error.to_string());
+    let store = Store::open(config).await.map_err(bad_uri)?;
+    let started = Instant::now();
+    loop {
+        let error = match store.ensure_indexes().await {
+            Ok(()) => return Ok(store),
+            Err(error) => error,
+        };
+        if started.elapsed() >= config.wait {
+            let server = config::without_passwords(&config.uri);
+            let problem = format!("no answer within {} s from {server}: {error}", config.wait.as_secs());
+            return Err(Unavailable::new("PARLEY_MONGODB__URI", problem).into());
+        }
+        tracing::info!(%error, "waiting for MongoDB");
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn serve(service: Service, readiness: &Readiness, tasks: &Tasks, shutdown: &Shutdown) -> anyhow::Result<()> {
+    for lane in service.log.lanes() {
+        let name = format!("projector of {}", lane.stream());
+        tasks.spawn(name, projector::run(service.clone(), lane, shutdown.clone()));
+    }
+    tasks.spawn("watch", watch(service.clone(), readiness.clone(), shutdown.clone()));
+    let server = endpoints(&service)
+        .await
+        .map_err(anyhow::Error::msg)
+        .context("announcing the endpoints")?;
+    readiness.set("endpoints", true);
+    shutdown.triggered().await;
+    readiness.set("endpoints", false);
+    server.stop(GRACE).await;
+    Ok(())
+}
+
+async fn endpoints(service: &Service) -> Result<Server, String> {
+    /// An endpoint that calls a method of the service, with the time of arrival where it takes one.
+    macro_rules! endpoint {
+        ($service:expr, $method:ident) => {{
+            let service = $service.clone();
+            move |request| {
+                let service = service.clone();
+                async move { service.$method(request).await }
+            }
+        }};
+        ($service:expr, $method:ident, now) => {{
+            let service = $service.clone();
+            move |request| {
+                let service = service.clone();
+                async move { service.$method(request, Timestamp::now()).await }
+            }
+        }};
+    }
+    let mut server = Server::start(service.log.bus(), MESSAGE_SERVICE).await?;
+    server.endpoint(SENDS_MOST, endpoint!(service, send, now)).await?;
+    server.endpoint(CONFIRMS_MOST, endpoint!(service, confirm, now)).await?;
+    server.endpoint(CREATES_MOST, endpoint!(service, create, now)).await?;
+    server.endpoint(READS_MOST, endpoint!(service, conversation)).await?;
+    server.endpoint(READS_MOST, endpoint!(service, conversations)).await?;
+    server.endpoint(READS_MOST, endpoint!(service, history)).await?;
+    Ok(server)
+}
+
+/// Notices a stream that was made anew: nothing that was known of positions in the old one holds.
+async fn watch(service: Service, readiness: Readiness, shutdown: Shutdown) -> anyhow::Result<()> {
+    let mut known: std::collections::HashMap<Lane, u64> = std::collections::HashMap::new();
+    loop {
+        readiness.set("nats", service.log.bus().is_up());
+        for lane in service.log.lanes() {
+            let Ok(Some(state)) = service.log.state(lane).await else {
+                continue;
+            };
+            let before = known.insert(lane, state.identity);
+            if before.is_some_and(|before| before != state.identity) {
+                tracing::warn!(stream = lane.stream(), "the stream was made anew");
+                service.floor.reset(lane);
+                service.conversations.forget_all();
+                service.watermarks.forget_all();
+            }
+        }
+        metrics::gauge!("parley_conversations_cached").set(service.conversations.count() as f64);
+        tokio::select! {
+            () = shutdown.triggered() => return Ok(()),
+            () = tokio::time::sleep(WATCH) => {}
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A log entry as this service understands it: decoded once, in full, for everything that is stored or compared.
+//!
+//! Entries of newer versions are refused here with a reason; that they are skipped and counted is for the reader to do.
+
+use bus::Record;
+use protocol::envelope::{Envelope, EventHead, Unreadable, VERSION};
+use protocol::rpc::ReceiptKind;
+use protocol::server_frame::{ConversationCreated, MessageIncoming, Receipt};
+use protocol::{ConversationId, Timestamp};
+
+/// One durable event of a conversation, or one watermark.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Event {
+    Message(MessageIncoming),
+    Created(ConversationCreated),
+    Receipt(ReceiptKind, Receipt),
+}
+
+/// `type` of a message's frame.
+pub(crate) const MESSAGE: &str = "message:incoming";
+/// `type` of a creation's frame.
+pub(crate) const CREATED: &str = "conversation:created";
+const DELIVERED: &str = "message:delivered";
+const READ: &str = "message:read";
+
+impl Event {
+    /// Reads a log entry.
+    ///
+    /// # Errors
+    /// [`Unreadable`]: skip the entry and count it.
+    pub(crate) fn decode(payload: &[u8]) -> Result<Self, Unreadable> {
+        let (envelope, head) = protocol::envelope::decode(payload)?;
+        let frame = envelope.frame.get();
+        Ok(match &*head.event_type {
+            MESSAGE => Self::Message(serde_json::from_str(frame)?),
+            CREATED => Self::Created(serde_json::from_str(frame)?),
+            DELIVERED => Self::Receipt(ReceiptKind::Delivered, serde_json::from_str(frame)?),
+            READ => Self::Receipt(ReceiptKind::Read, serde_json::from_str(frame)?),
+            _ => return Err(Unreadable::UnknownEvent),
+        })
+    }
+
+    pub(crate) fn conversation_id(&self) -> &ConversationId {
+        match self {
+            Self::Message(it) => &it.conversation_id,
+            Self::Created(it) => &it.conversation_id,
+            Self::Receipt(_, it) => &it.conversation_id,
+        }
+    }
+
+    /// Its place in the conversation; of a receipt, the watermark.
+    pub(crate) fn seq(&self) -> u64 {
+        match self {
+            Self::Message(it) => it.seq,
+            Self::Created(it) => it.seq,
+            Self::Receipt(_, it) => it.seq,
+        }
+    }
+
+    pub(crate) fn timestamp(&self) -> Timestamp {
+        match self {
+            Self::Message(it) => it.timestamp,
+            Self::Created(it) => it.timestamp,
+            Self::Receipt(_, it) => it.timestamp,
+        }
+    }
+}
+
+/// What the writer needs to know of a conversation's last entry, whatever event it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Stream sequence.
+    pub(crate) position: u64,
+    pub(crate) seq: u64,
+    pub(crate) timestamp: Timestamp,
+    /// Stream sequence of the last entry that changed members or settings; its own where it is one.
+    pub(crate) state_at: u64,
+    pub(crate) is_message: bool,
+}
+
+impl Seen {
+    /// Reads the head of an entry, also of an event type that this version does not know: a newer replica may have
+    /// written it, and the next `seq` is one past it all the same.
+    ///
+    /// # Errors
+    /// [`Unreadable`] where even that cannot be read.
+    pub(crate) fn of(record: &Record) -> Result<Self, Unreadable> {
+        let envelope: Envelope<'_> = serde_json::from_slice(&record.payload)?;
+        if envelope.v > VERSION {
+            return Err(Unreadable::Newer(envelope.v));
+        }
+        let head: EventHead<'_> = serde_json::from_str(envelope.frame.get())?;
+        Ok(Self {
+            position: record.position,
+            seq: head.seq,
+            timestamp: head.timestamp,
+            state_at: if envelope.state_at == 0 {
+                record.position
+            } else {
+                envelope.state_at
+            },
+            is_message: head.event_type == MESSAGE,
+        })
+    }
+}

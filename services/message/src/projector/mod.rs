@@ -1,0 +1,135 @@
+//! The projector: carries the log into MongoDB, one task for each lane, on every replica.
+//!
+//! Several replicas pull from one durable consumer, so no order is assumed: every write is idempotent and monotone.
+//! The stream is acked after MongoDB has committed. While MongoDB is away a lane holds at most one batch and what was
+//! asked for ahead; what NATS takes back after [`ACK_WAIT`] comes again and is written again, to no effect.
+
+mod batch;
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use bus::{Lane, streams};
+use futures_util::StreamExt;
+use lifecycle::Shutdown;
+use tokio::time::Instant;
+
+pub(crate) use batch::{Batch, store_members};
+
+use crate::service::Service;
+
+/// Name of the durable consumer in each lane.
+pub(crate) const CONSUMER: &str = "projector";
+
+/// Most entries of one batch.
+const BATCH: usize = 500;
+/// How long a batch waits for more after its first entry.
+const LINGER: Duration = Duration::from_millis(5);
+/// What a replica that was killed had in hand comes again after this; reads of it wait so long. A commit takes
+/// milliseconds.
+const ACK_WAIT: Duration = Duration::from_secs(2);
+/// Most entries in hand, of all replicas.
+const ACK_PENDING_MOST: i64 = 20_000;
+const EXPIRES: Duration = Duration::from_secs(10);
+const HEARTBEAT: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Projects one lane until the shutdown.
+pub(crate) async fn run(service: Service, lane: Lane, shutdown: Shutdown) -> anyhow::Result<()> {
+    while !shutdown.is_triggered() {
+        let mut link = service.log.bus().link();
+        let reason = tokio::select! {
+            reason = consume(&service, lane, &shutdown) => reason,
+            _ = link.changed() => "the link changed".to_owned(),
+        };
+        if shutdown.is_triggered() {
+            break;
+        }
+        tracing::info!(stream = lane.stream(), reason, "projecting again");
+        metrics::counter!("parley_projector_restarts_total").increment(1);
+        tokio::select! {
+            () = shutdown.triggered() => {}
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+        if !service.log.bus().is_up() {
+            tokio::select! {
+                () = shutdown.triggered() => {}
+                _ = link.wait_for(|it| it.up) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Projects until something is doubtful, and says what.
+async fn consume(service: &Service, lane: Lane, shutdown: &Shutdown) -> String {
+    let mut entries = match open(service, lane).await {
+        Ok(entries) => entries,
+        Err(reason) => return reason,
+    };
+    loop {
+        let first = tokio::select! {
+            first = entries.next() => first,
+            () = shutdown.triggered() => return "shutting down".into(),
+        };
+        let mut batch = Batch::new(lane);
+        let mut ended = take(&mut batch, first);
+        let linger = tokio::time::sleep_until(Instant::now() + LINGER);
+        tokio::pin!(linger);
+        while ended.is_none() && batch.len() < BATCH {
+            tokio::select! {
+                biased;
+                next = entries.next() => ended = take(&mut batch, next),
+                () = &mut linger => break,
+            }
+        }
+        if let Err(reason) = batch.project(service, shutdown).await {
+            return reason;
+        }
+        if let Some(reason) = ended {
+            return reason;
+        }
+    }
+}
+
+/// Puts what came into the batch; says why nothing more will come.
+fn take(
+    batch: &mut Batch,
+    next: Option<Result<async_nats::jetstream::Message, pull::MessagesError>>,
+) -> Option<String> {
+    match next {
+        Some(Ok(message)) => {
+            batch.push(message);
+            None
+        }
+        Some(Err(error)) => Some(error.to_string()),
+        None => Some("the subscription ended".into()),
+    }
+}
+
+async fn open(service: &Service, lane: Lane) -> Result<pull::Stream, String> {
+    let config = pull::Config {
+        durable_name: Some(CONSUMER.into()),
+        deliver_policy: DeliverPolicy::All,
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WAIT,
+        max_ack_pending: ACK_PENDING_MOST,
+        num_replicas: service.stream.replicas,
+        ..Default::default()
+    };
+    let bus = service.log.bus();
+    let consumer = match bus.jetstream.create_consumer_on_stream(config, lane.stream()).await {
+        Ok(consumer) => consumer,
+        Err(error) => {
+            // The stream may have been deleted under us: it is made anew, and clients are told by the tail.
+            let made = streams::ensure(bus, &service.stream).await;
+            return Err(made.err().map_or_else(|| error.to_string(), |made| made.to_string()));
+        }
+    };
+    let entries = consumer
+        .stream()
+        .max_messages_per_batch(BATCH)
+        .expires(EXPIRES)
+        .heartbeat(HEARTBEAT);
+    entries.messages().await.map_err(|error| error.to_string())
+}

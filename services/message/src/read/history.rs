@@ -1,0 +1,119 @@
+//! A page of a conversation's messages.
+
+use std::sync::Arc;
+
+use protocol::http::History;
+use protocol::rpc::ReadHistory;
+use protocol::server_frame::MessageIncoming;
+use protocol::{ConversationId, Refusal};
+
+use super::{deadline, within};
+use crate::conversation::load::Freshness;
+use crate::conversation::{Conversation, State};
+use crate::service::{Service, unavailable};
+
+/// Bytes of an answer around its messages.
+const FRAME_BYTES: usize = 1_024;
+
+impl Service {
+    /// Reads a page: newest first, or oldest first where `after` is given.
+    ///
+    /// # Errors
+    /// `not_found`, `unavailable`.
+    pub(crate) async fn history(&self, request: ReadHistory) -> Result<History, Refusal> {
+        within(self.history_within(request)).await
+    }
+
+    async fn history_within(&self, request: ReadHistory) -> Result<History, Refusal> {
+        let id = ConversationId::parse(&request.conversation_id).ok_or_else(Refusal::no_conversation)?;
+        let conversation = self.conversations.open(&id);
+        let state = self
+            .state_for(&conversation, &request.user_id, Freshness::Fresh)
+            .await?;
+        self.wait_for_state(&conversation, &state).await?;
+        let (after, before) = (request.after.unwrap_or(0), request.before.unwrap_or(u64::MAX));
+        let limit = usize::try_from(request.limit).unwrap_or(usize::MAX).max(1);
+        let fetched = i64::from(request.limit.max(1)) + 1;
+        let messages = self
+            .store
+            .history(&id, after, before, request.after.is_some(), fetched)
+            .await;
+        let messages = messages.map_err(|error| unavailable(&error))?;
+        Ok(cut(
+            messages,
+            limit,
+            self.log.bus().payload_bytes_most().saturating_sub(FRAME_BYTES),
+        ))
+    }
+
+    /// Waits until MongoDB holds everything up to a conversation's head.
+    async fn wait_for_state(&self, conversation: &Arc<Conversation>, state: &State) -> Result<(), Refusal> {
+        if state.head.position == 0 {
+            // Nothing of it is in the log: all has aged out, long after it was projected.
+            return Ok(());
+        }
+        self.wait_stored(conversation.lane, state.head.position, deadline())
+            .await
+    }
+}
+
+/// As many messages as the page and one answer hold, but always one.
+fn cut(mut messages: Vec<MessageIncoming>, limit: usize, bytes_most: usize) -> History {
+    let mut bytes = 0;
+    let fitting = messages.iter().take(limit).take_while(|it| {
+        bytes += serde_json::to_vec(it).map_or(0, |text| text.len() + 1);
+        bytes <= bytes_most
+    });
+    let fitting = fitting.count().max(1);
+    let more = messages.len() > fitting;
+    messages.truncate(fitting);
+    History { messages, more }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::client_frame::MessageKind;
+    use protocol::{ClientId, ServerId, Timestamp};
+
+    use super::*;
+    use crate::conversation::state::tests::{ann_and_bob, user};
+
+    fn messages(count: u64) -> Vec<MessageIncoming> {
+        let id = ann_and_bob().id;
+        let message = |seq| MessageIncoming {
+            server_id: ServerId {
+                conversation_id: id.clone(),
+                seq,
+            },
+            client_id: ClientId::generate(),
+            conversation_id: id.clone(),
+            seq,
+            sender_id: user("ann"),
+            text: "x".repeat(1_000),
+            kind: MessageKind::Text,
+            reply_to: None,
+            attachments: Vec::new(),
+            timestamp: Timestamp::from_millis(0),
+        };
+        (1..=count).map(message).collect()
+    }
+
+    #[test]
+    fn more_is_said_only_when_there_are_more() {
+        let seqs = |page: &History| page.messages.len();
+        let whole = cut(messages(3), 3, usize::MAX);
+        assert_eq!((seqs(&whole), whole.more), (3, false));
+        let part = cut(messages(4), 3, usize::MAX);
+        assert_eq!((seqs(&part), part.more), (3, true));
+        let none = cut(Vec::new(), 3, usize::MAX);
+        assert_eq!((seqs(&none), none.more), (0, false));
+    }
+
+    #[test]
+    fn a_page_stops_at_what_one_answer_holds_but_gets_on() {
+        let page = cut(messages(4), 4, 3_000);
+        assert_eq!((page.messages.len(), page.more), (2, true));
+        let page = cut(messages(2), 2, 10);
+        assert_eq!((page.messages.len(), page.more), (1, true));
+    }
+}

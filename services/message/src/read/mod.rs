@@ -1,0 +1,37 @@
+//! Reads: history, and conversations as their members see them.
+//!
+//! Each shows at least all that was acked before the request began: it notes the log's end first, waits until the
+//! projection has passed it, and only then asks MongoDB. All within two seconds, also while MongoDB is away.
+
+mod conversations;
+mod history;
+mod page;
+
+use std::time::Duration;
+
+use bus::Lane;
+use protocol::Refusal;
+use tokio::time::Instant;
+
+use crate::service::{Service, unavailable};
+
+/// Time for a whole read: the contract's two seconds less the way to the client.
+const DEADLINE: Duration = Duration::from_millis(1_700);
+
+async fn within<T>(read: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    let done = tokio::time::timeout(DEADLINE, read).await;
+    done.unwrap_or_else(|_| Err(Refusal::unavailable("the history is away for the moment: try again")))
+}
+
+fn deadline() -> Instant {
+    Instant::now() + DEADLINE
+}
+
+impl Service {
+    /// Waits until MongoDB holds everything that `lane` held when this was called.
+    async fn wait_for_lane(&self, lane: Lane) -> Result<(), Refusal> {
+        let state = self.log.state(lane).await.map_err(|error| unavailable(&error))?;
+        let last = state.map_or(0, |it| it.last);
+        self.wait_stored(lane, last, deadline()).await
+    }
+}

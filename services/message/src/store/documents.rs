@@ -1,0 +1,207 @@
+//! The documents as they are read, and the events that they were made from. They are written in [`super::encode`].
+
+use mongodb::bson::{Binary, DateTime, spec::BinarySubtype};
+use protocol::client_frame::{Attachment, MessageKind};
+use protocol::http::Role;
+use protocol::server_frame::{ConversationCreated, ConversationType, MessageIncoming};
+use protocol::{ClientId, ConversationId, ServerId, Timestamp, UserId};
+use serde::Deserialize;
+
+use crate::event::{CREATED, Event, MESSAGE};
+
+/// `_id` of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+pub(crate) struct EventKey {
+    #[serde(rename = "c")]
+    pub(crate) conversation_id: ConversationId,
+    #[serde(rename = "s")]
+    pub(crate) seq: i64,
+}
+
+/// An event, whatever it is.
+#[derive(Debug, Deserialize)]
+pub(crate) struct EventDocument {
+    #[serde(rename = "_id")]
+    pub(crate) key: EventKey,
+    #[serde(rename = "t")]
+    pub(crate) event_type: String,
+    at: DateTime,
+    sender: Option<UserId>,
+    client_key: Option<Binary>,
+    client_id: Option<ClientId>,
+    text: Option<String>,
+    kind: Option<MessageKind>,
+    reply_to: Option<i64>,
+    #[serde(default)]
+    attachments: Vec<AttachmentDocument>,
+    conversation_type: Option<ConversationType>,
+    name: Option<String>,
+    by: Option<UserId>,
+    members: Option<Vec<UserId>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AttachmentDocument {
+    url: String,
+    name: String,
+    bytes: i64,
+    #[serde(rename = "type")]
+    media_type: String,
+}
+
+/// The key alone, where documents are only counted.
+#[derive(Debug, Deserialize)]
+pub(crate) struct KeyOnly {
+    #[serde(rename = "_id")]
+    pub(crate) key: EventKey,
+}
+
+/// Key and time, of a message that was sent before.
+#[derive(Debug, Deserialize)]
+pub(crate) struct SentDocument {
+    #[serde(rename = "_id")]
+    pub(crate) key: EventKey,
+    pub(crate) at: DateTime,
+}
+
+/// A conversation. What a creation sets is absent while only later events have been projected.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct ConversationDocument {
+    #[serde(rename = "_id")]
+    pub(crate) id: ConversationId,
+    #[serde(rename = "type")]
+    pub(crate) conversation_type: Option<ConversationType>,
+    pub(crate) created_at: Option<DateTime>,
+    pub(crate) state: Option<StateDocument>,
+    pub(crate) head: Option<HeadDocument>,
+    /// `seq` of the last message.
+    pub(crate) last: Option<i64>,
+}
+
+/// Settings as of the event `seq`; the greater document, compared field by field, is the newer.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct StateDocument {
+    /// Number of members.
+    pub(crate) size: i64,
+    pub(crate) name: Option<String>,
+}
+
+/// The last event.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct HeadDocument {
+    pub(crate) seq: i64,
+    pub(crate) at: DateTime,
+}
+
+/// A member, with his watermarks.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct MemberDocument {
+    #[serde(rename = "_id")]
+    pub(crate) key: MemberKey,
+    /// Absent while only his watermarks have been projected.
+    #[serde(rename = "m")]
+    pub(crate) membership: Option<MembershipDocument>,
+    #[serde(default)]
+    pub(crate) read: i64,
+    #[serde(default)]
+    pub(crate) delivered: i64,
+}
+
+/// `_id` of a member.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct MemberKey {
+    #[serde(rename = "u")]
+    pub(crate) user_id: UserId,
+    #[serde(rename = "c")]
+    pub(crate) conversation_id: ConversationId,
+}
+
+/// His membership as of its last change; the greater document is the newer.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct MembershipDocument {
+    pub(crate) role: Role,
+    pub(crate) since: i64,
+    /// Place among those who joined with the same event.
+    pub(crate) n: i64,
+}
+
+pub(crate) fn unsigned(seq: i64) -> u64 {
+    u64::try_from(seq).unwrap_or(0)
+}
+
+pub(crate) fn time(at: DateTime) -> Timestamp {
+    Timestamp::from_millis(at.timestamp_millis())
+}
+
+impl EventDocument {
+    /// Conversation and `seq`.
+    pub(crate) fn place(&self) -> (ConversationId, u64) {
+        (self.key.conversation_id.clone(), unsigned(self.key.seq))
+    }
+
+    /// Whether it is a message whose client id is stored under another `seq`.
+    pub(crate) fn is_doubled(&self) -> bool {
+        self.event_type == MESSAGE && self.client_key.is_none()
+    }
+
+    /// The event that the document was made from; `None` where it is none that this version knows.
+    pub(crate) fn into_event(self) -> Option<Event> {
+        match &*self.event_type {
+            MESSAGE => self.into_message().map(Event::Message),
+            CREATED => Some(Event::Created(ConversationCreated {
+                seq: unsigned(self.key.seq),
+                conversation_id: self.key.conversation_id,
+                conversation_type: self.conversation_type?,
+                name: self.name,
+                members: self.members?,
+                by: self.by?,
+                timestamp: time(self.at),
+            })),
+            _ => None,
+        }
+    }
+
+    /// The message, as clients get it.
+    pub(crate) fn into_message(self) -> Option<MessageIncoming> {
+        let (id, seq) = (self.key.conversation_id, unsigned(self.key.seq));
+        let client_id = match (self.client_id, self.client_key) {
+            (Some(written), _) => written,
+            (
+                None,
+                Some(Binary {
+                    subtype: BinarySubtype::Uuid,
+                    bytes,
+                }),
+            ) => {
+                let uuid = uuid::Uuid::from_slice(&bytes).ok()?;
+                ClientId::parse(&uuid.hyphenated().to_string())?
+            }
+            (None, _) => return None,
+        };
+        let reply_to = self.reply_to.map(|seq| ServerId {
+            conversation_id: id.clone(),
+            seq: unsigned(seq),
+        });
+        let attachment = |it: AttachmentDocument| Attachment {
+            url: it.url,
+            name: it.name,
+            bytes: it.bytes.cast_unsigned(),
+            media_type: it.media_type,
+        };
+        Some(MessageIncoming {
+            server_id: ServerId {
+                conversation_id: id.clone(),
+                seq,
+            },
+            client_id,
+            conversation_id: id,
+            seq,
+            sender_id: self.sender?,
+            text: self.text?,
+            kind: self.kind?,
+            reply_to,
+            attachments: self.attachments.into_iter().map(attachment).collect(),
+            timestamp: time(self.at),
+        })
+    }
+}

@@ -1,0 +1,168 @@
+//! Every query that is ever made of MongoDB, as the command that is sent: a test explains each and finds an index.
+//!
+//! No text from a client stands in a command but as a plain string value, so none can become an operator.
+
+use mongodb::bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
+use protocol::{ClientId, ConversationId, UserId};
+
+use super::{CONVERSATIONS, MEMBERS, MESSAGES, READ_MOST};
+use crate::event::MESSAGE;
+
+/// Most members of a conversation that are read at once when its state is loaded.
+const MEMBERS_BATCH: i32 = 10_001;
+
+fn find(collection: &str, filter: Document) -> Document {
+    let most_ms = READ_MOST.as_millis() as i64;
+    doc! { "find": collection, "filter": filter, "maxTimeMS": most_ms, "batchSize": MEMBERS_BATCH }
+}
+
+fn limited(collection: &str, filter: Document, sort: Document, limit: i64) -> Document {
+    let mut query = find(collection, filter);
+    query.insert("sort", sort);
+    query.insert("limit", limit);
+    query.insert("batchSize", limit);
+    query
+}
+
+/// `_id` of an event. The order of its fields is part of the key.
+pub(super) fn key(id: &ConversationId, seq: u64) -> Document {
+    doc! { "c": id.as_str(), "s": signed(seq) }
+}
+
+/// MongoDB's integers are signed; no `seq` comes near the difference.
+pub(super) fn signed(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
+/// A client id as the index holds it: the same however it was written.
+pub(super) fn client_key(id: &ClientId) -> Binary {
+    Binary {
+        subtype: BinarySubtype::Uuid,
+        bytes: id.uuid().as_bytes().to_vec(),
+    }
+}
+
+/// One conversation.
+pub(crate) fn conversation(id: &ConversationId) -> Document {
+    find(CONVERSATIONS, doc! { "_id": id.as_str() })
+}
+
+/// Many conversations.
+pub(crate) fn conversations(ids: &[ConversationId]) -> Document {
+    let ids: Vec<&str> = ids.iter().map(ConversationId::as_str).collect();
+    find(CONVERSATIONS, doc! { "_id": { "$in": ids } })
+}
+
+/// All memberships of a user.
+pub(crate) fn memberships(user: &UserId) -> Document {
+    let from = doc! { "u": user.as_str(), "c": Bson::MinKey };
+    let to = doc! { "u": user.as_str(), "c": Bson::MaxKey };
+    find(MEMBERS, doc! { "_id": { "$gte": from, "$lte": to } })
+}
+
+/// One membership.
+pub(crate) fn member(user: &UserId, id: &ConversationId) -> Document {
+    find(MEMBERS, doc! { "_id": { "u": user.as_str(), "c": id.as_str() } })
+}
+
+/// Some memberships of any users.
+pub(crate) fn members_at(keys: &[(UserId, ConversationId)]) -> Document {
+    let keys: Vec<Document> = keys
+        .iter()
+        .map(|(user, id)| doc! { "u": user.as_str(), "c": id.as_str() })
+        .collect();
+    find(MEMBERS, doc! { "_id": { "$in": keys } })
+}
+
+/// The members of a conversation in the order in which they joined.
+pub(crate) fn members(id: &ConversationId, limit: i64) -> Document {
+    limited(
+        MEMBERS,
+        doc! { "_id.c": id.as_str() },
+        doc! { "m.since": 1, "m.n": 1 },
+        limit,
+    )
+}
+
+/// All members of small conversations.
+pub(crate) fn members_of(ids: &[ConversationId]) -> Document {
+    let ids: Vec<&str> = ids.iter().map(ConversationId::as_str).collect();
+    find(MEMBERS, doc! { "_id.c": { "$in": ids } })
+}
+
+/// One event.
+pub(crate) fn event(id: &ConversationId, seq: u64) -> Document {
+    find(MESSAGES, doc! { "_id": key(id, seq) })
+}
+
+/// Some events of any conversations.
+pub(crate) fn events<'a>(keys: impl IntoIterator<Item = (&'a ConversationId, u64)>) -> Document {
+    let keys: Vec<Document> = keys.into_iter().map(|(id, seq)| key(id, seq)).collect();
+    find(MESSAGES, doc! { "_id": { "$in": keys } })
+}
+
+/// The events of a conversation above a `seq`, oldest first: only their keys.
+pub(crate) fn events_above(id: &ConversationId, seq: u64, limit: i64) -> Document {
+    let range = doc! { "$gt": key(id, seq), "$lte": key(id, u64::MAX) };
+    let mut query = limited(MESSAGES, doc! { "_id": range }, doc! { "_id": 1 }, limit);
+    query.insert("projection", doc! { "_id": 1 });
+    query
+}
+
+/// The first or last messages of a conversation within exclusive bounds.
+pub(crate) fn history(id: &ConversationId, after: u64, before: u64, oldest_first: bool, limit: i64) -> Document {
+    let range = doc! { "$gt": key(id, after), "$lt": key(id, before) };
+    let direction = if oldest_first { 1 } else { -1 };
+    limited(
+        MESSAGES,
+        doc! { "_id": range, "t": MESSAGE },
+        doc! { "_id": direction },
+        limit,
+    )
+}
+
+/// The messages of others than `user` within inclusive bounds: only their keys, to be counted.
+pub(crate) fn unread(id: &ConversationId, user: &UserId, from: u64, to: u64, limit: i64) -> Document {
+    let range = doc! { "$gte": key(id, from), "$lte": key(id, to) };
+    let filter = doc! { "_id": range, "t": MESSAGE, "sender": { "$ne": user.as_str() } };
+    let mut query = limited(MESSAGES, filter, doc! { "_id": 1 }, limit);
+    query.insert("projection", doc! { "_id": 1 });
+    query
+}
+
+/// The message that a sender's client sent under an id.
+pub(crate) fn sent(id: &ConversationId, sender: &UserId, client_id: &ClientId) -> Document {
+    let filter = doc! { "_id.c": id.as_str(), "sender": sender.as_str(), "client_key": client_key(client_id) };
+    let mut query = limited(MESSAGES, filter, doc! {}, 1);
+    query.remove("sort");
+    query.insert("projection", doc! { "_id": 1, "at": 1 });
+    query
+}
+
+/// One of each query, with arguments of the usual size, by name.
+pub fn samples() -> Vec<(&'static str, Document)> {
+    let (Some(ann), Some(bob)) = (UserId::parse("ann"), UserId::parse("bob")) else {
+        return Vec::new();
+    };
+    let id = ConversationId::direct(&ann, &bob);
+    let ids = [id.clone(), ConversationId::direct(&ann, &ann)];
+    vec![
+        ("conversation", conversation(&id)),
+        ("conversations", conversations(&ids)),
+        ("memberships", memberships(&ann)),
+        ("member", member(&ann, &id)),
+        (
+            "members_at",
+            members_at(&[(ann.clone(), id.clone()), (bob, id.clone())]),
+        ),
+        ("members", members(&id, 100)),
+        ("members_of", members_of(&ids)),
+        ("event", event(&id, 7)),
+        ("events", events([(&id, 7), (&id, 8)])),
+        ("events_above", events_above(&id, 5, 100)),
+        ("history_newest_first", history(&id, 0, 100, false, 51)),
+        ("history_oldest_first", history(&id, 0, 100, true, 51)),
+        ("unread", unread(&id, &ann, 1, 100, 100)),
+        ("sent", sent(&id, &ann, &ClientId::generate())),
+    ]
+}

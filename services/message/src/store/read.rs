@@ -1,0 +1,206 @@
+//! The reads, typed.
+
+use protocol::server_frame::MessageIncoming;
+use protocol::{ClientId, ConversationId, Timestamp, UserId, limits};
+
+use super::documents::{EventDocument, KeyOnly, SentDocument, time, unsigned};
+use super::{ConversationDocument, MemberDocument, Store, StoreError, queries};
+use crate::conversation::state::{Member, Members};
+use crate::conversation::{Head, State};
+use crate::event::MESSAGE;
+
+/// Stray documents of one conversation that are listed.
+const ABOVE_MOST: i64 = 100;
+
+/// A conversation as its document tells it.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) head: Head,
+    pub(crate) document: ConversationDocument,
+}
+
+impl Store {
+    /// A conversation's document, if it has a head.
+    pub(crate) async fn conversation(&self, id: &ConversationId) -> Result<Option<Stored>, StoreError> {
+        let found = self.find::<ConversationDocument>(queries::conversation(id)).await?;
+        Ok(found.into_iter().next().and_then(|document| {
+            let head = document.head.as_ref()?;
+            let head = Head {
+                seq: unsigned(head.seq),
+                position: 0,
+                timestamp: time(head.at),
+            };
+            Some(Stored { head, document })
+        }))
+    }
+
+    /// A conversation's state as far as it is projected.
+    pub(crate) async fn state(&self, id: &ConversationId) -> Result<Option<State>, StoreError> {
+        let Some(Stored { head, document }) = self.conversation(id).await? else {
+            return Ok(None);
+        };
+        let (Some(conversation_type), Some(created_at), Some(state)) =
+            (document.conversation_type, document.created_at, document.state)
+        else {
+            return Ok(None);
+        };
+        let most = i64::try_from(limits::MEMBERS).unwrap_or(i64::MAX);
+        let members = self.find::<MemberDocument>(queries::members(id, most)).await?;
+        let member = |it: MemberDocument| {
+            let membership = it.membership?;
+            Some(Member {
+                user_id: it.key.user_id,
+                role: membership.role,
+                since: unsigned(membership.since),
+            })
+        };
+        let members: Members = members.into_iter().filter_map(member).collect();
+        Ok(Some(State::stored(
+            document.id,
+            conversation_type,
+            state.name,
+            time(created_at),
+            members,
+            head,
+        )))
+    }
+
+    /// Conversations' documents, in no order.
+    pub(crate) async fn conversations(&self, ids: &[ConversationId]) -> Result<Vec<ConversationDocument>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.find(queries::conversations(ids)).await
+    }
+
+    /// A user's memberships, in no order; without those of which only watermarks are projected.
+    pub(crate) async fn memberships(&self, user: &UserId) -> Result<Vec<MemberDocument>, StoreError> {
+        let mut found = self.find::<MemberDocument>(queries::memberships(user)).await?;
+        found.retain(|it| it.membership.is_some());
+        Ok(found)
+    }
+
+    /// One membership with its watermarks.
+    pub(crate) async fn member(
+        &self,
+        user: &UserId,
+        id: &ConversationId,
+    ) -> Result<Option<MemberDocument>, StoreError> {
+        Ok(self
+            .find::<MemberDocument>(queries::member(user, id))
+            .await?
+            .into_iter()
+            .next())
+    }
+
+    /// All members of small conversations, in no order.
+    pub(crate) async fn members_of(&self, ids: &[ConversationId]) -> Result<Vec<MemberDocument>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.find(queries::members_of(ids)).await
+    }
+
+    /// The longest-standing members of a conversation.
+    pub(crate) async fn first_members(
+        &self,
+        id: &ConversationId,
+        limit: usize,
+    ) -> Result<Vec<MemberDocument>, StoreError> {
+        self.find(queries::members(id, i64::try_from(limit).unwrap_or(i64::MAX)))
+            .await
+    }
+
+    /// Whether the event at `seq` is a message; `None` where it is not stored.
+    pub(crate) async fn is_message(&self, id: &ConversationId, seq: u64) -> Result<Option<bool>, StoreError> {
+        let found = self.find::<EventDocument>(queries::event(id, seq)).await?;
+        Ok(found.first().map(|it| it.event_type == MESSAGE))
+    }
+
+    /// `seq` and time of what a sender's client sent under an id.
+    pub(crate) async fn sent(
+        &self,
+        id: &ConversationId,
+        sender: &UserId,
+        client_id: &ClientId,
+    ) -> Result<Option<(u64, Timestamp)>, StoreError> {
+        let found = self.find::<SentDocument>(queries::sent(id, sender, client_id)).await?;
+        Ok(found.first().map(|it| (unsigned(it.key.seq), time(it.at))))
+    }
+
+    /// Messages of a conversation within exclusive bounds, in the order asked for.
+    pub(crate) async fn history(
+        &self,
+        id: &ConversationId,
+        after: u64,
+        before: u64,
+        oldest_first: bool,
+        limit: i64,
+    ) -> Result<Vec<MessageIncoming>, StoreError> {
+        let found = self
+            .find::<EventDocument>(queries::history(id, after, before, oldest_first, limit))
+            .await?;
+        found.into_iter().map(readable).collect()
+    }
+
+    /// The messages under some keys, in no order.
+    pub(crate) async fn messages(&self, keys: &[(ConversationId, u64)]) -> Result<Vec<MessageIncoming>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let query = queries::events(keys.iter().map(|(id, seq)| (id, *seq)));
+        self.find::<EventDocument>(query)
+            .await?
+            .into_iter()
+            .map(readable)
+            .collect()
+    }
+
+    /// How many messages of others there are within inclusive bounds, at most `limit`.
+    pub(crate) async fn unread(
+        &self,
+        id: &ConversationId,
+        user: &UserId,
+        from: u64,
+        to: u64,
+        limit: i64,
+    ) -> Result<usize, StoreError> {
+        Ok(self
+            .find::<KeyOnly>(queries::unread(id, user, from, to, limit))
+            .await?
+            .len())
+    }
+
+    /// The documents under some keys, in no order.
+    pub(crate) async fn events(&self, keys: &[(ConversationId, u64)]) -> Result<Vec<EventDocument>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.find(queries::events(keys.iter().map(|(id, seq)| (id, *seq))))
+            .await
+    }
+
+    /// The first `seq`s that are stored above one.
+    pub(crate) async fn events_above(&self, id: &ConversationId, seq: u64) -> Result<Vec<u64>, StoreError> {
+        let found = self.find::<KeyOnly>(queries::events_above(id, seq, ABOVE_MOST)).await?;
+        Ok(found.iter().map(|it| unsigned(it.key.seq)).collect())
+    }
+
+    /// The memberships under some keys, in no order.
+    pub(crate) async fn members_at(
+        &self,
+        keys: &[(UserId, ConversationId)],
+    ) -> Result<Vec<MemberDocument>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.find(queries::members_at(keys)).await
+    }
+}
+
+fn readable(document: EventDocument) -> Result<MessageIncoming, StoreError> {
+    let seq = document.key.seq;
+    document
+        .into_message()
+        .ok_or_else(|| StoreError::Unreadable(format!("the message with seq {seq}")))
+}

@@ -20,7 +20,10 @@ fn every_path_that_the_pages_name_exists() {
     for page in ["ARCHITECTURE.md", "README.md"] {
         let text = std::fs::read_to_string(root.join(page)).unwrap();
         let paths = named(&text);
-        assert!(!paths.is_empty(), "{page} names no paths: the test has lost its way of finding them");
+        assert!(
+            !paths.is_empty(),
+            "{page} names no paths: the test has lost its way of finding them"
+        );
         for path in paths {
             assert!(root.join(&path).exists(), "{page} names {path}, which does not exist");
         }

@@ -104,6 +104,7 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
         .await
         .map_err(streams_error)?;
     ready.set("nats", true);
+    whole_directory(&bus, &shutdown).await;
     let log = Log::new(bus, config.stream.partitions);
     let (hub, ends) = Hub::new(log, config.connection.memory_mib)
         .await
@@ -136,6 +137,18 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
     drain(&app).await;
     last.trigger();
     tasks.wait().await
+}
+
+/// Waits until the directory holds all memberships: a client that came before would not be sent what is his. The
+/// message service makes it whole, at its start and whenever it was lost.
+async fn whole_directory(bus: &Bus, shutdown: &Shutdown) {
+    while !shutdown.is_triggered() && !matches!(bus::directory::incomplete(bus).await, Ok(None)) {
+        tracing::info!("waiting for the message service to have made the directory");
+        tokio::select! {
+            () = shutdown.triggered() => {}
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+    }
 }
 
 fn spawn_tails(tasks: &Tasks, hub: &Arc<Hub>, config: &Config, last: &Shutdown) {

@@ -13,9 +13,9 @@ use protocol::Timestamp;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use crate::projector;
 use crate::service::Service;
 use crate::store::{Store, StoreError};
+use crate::{projector, rebuild};
 
 /// Requests under way at once, of each kind; more wait in NATS.
 const SENDS_MOST: usize = 1_024;
@@ -33,7 +33,7 @@ const RETRY: Duration = Duration::from_millis(200);
 /// # Errors
 /// [`ConfigError`] and [`Unavailable`] at the start; afterwards only when a part of the service crashes.
 pub async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
-    let readiness = Readiness::new(&["nats", "streams", "mongodb", "endpoints"]);
+    let readiness = Readiness::new(&["nats", "streams", "mongodb", "directory", "endpoints"]);
     // Probes are answered until everything else has ended.
     let last = Shutdown::new();
     let probes = Tasks::new(shutdown.clone());
@@ -69,11 +69,13 @@ async fn start(config: &Config, readiness: &Readiness) -> anyhow::Result<Service
     readiness.set("streams", true);
     let store = open_store(&config.mongodb).await?;
     readiness.set("mongodb", true);
-    Ok(Service::new(
-        Log::new(bus, config.stream.partitions),
-        store,
-        config.stream.clone(),
-    ))
+    let log = Log::new(bus, config.stream.partitions);
+    while let Err(error) = rebuild::ensure_directory(&log, &store).await {
+        tracing::warn!(%error, "the directory is not whole yet");
+        tokio::time::sleep(RETRY).await;
+    }
+    readiness.set("directory", true);
+    Ok(Service::new(log, store, config.stream.clone()))
 }
 
 async fn ensure_streams(bus: &Bus, config: &Config) -> anyhow::Result<()> {
@@ -175,6 +177,13 @@ async fn watch(service: Service, readiness: Readiness, shutdown: Shutdown) -> an
                 service.floor.reset(lane);
                 service.conversations.forget_all();
                 service.watermarks.forget_all();
+            }
+        }
+        if let Err(error) = rebuild::ensure_directory(&service.log, &service.store).await {
+            tracing::debug!(%error, "the directory could not be checked");
+            // Its stream may be gone; the lanes' are made anew by whoever follows them.
+            if let Err(error) = streams::ensure(service.log.bus(), &service.stream).await {
+                tracing::debug!(%error, "the streams could not be checked");
             }
         }
         metrics::gauge!("parley_conversations_cached").set(service.conversations.count() as f64);

@@ -10,10 +10,29 @@ mod event;
 mod floor;
 mod projector;
 mod read;
+mod rebuild;
 mod receipts;
 mod send;
 mod service;
 pub mod store;
 pub mod verify;
 
-pub use app::run;
+use std::pin::Pin;
+
+use config::Config;
+use lifecycle::Shutdown;
+use tokio::net::TcpListener;
+
+/// The whole service, until `shutdown` has fired: `admin` is the private listener for probes and metrics.
+///
+/// Boxed, so that the service is compiled in this crate and not again in each that runs it.
+///
+/// # Errors
+/// A wrong setting or an absent server at the start; afterwards only a part that crashed.
+pub fn run(
+    config: Config,
+    admin: TcpListener,
+    shutdown: Shutdown,
+) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> {
+    Box::pin(app::run(config, admin, shutdown))
+}

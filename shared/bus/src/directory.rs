@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::direct::{self, Query};
 use crate::log::{LogError, Record};
 use crate::subjects::{self, MEMBERS_STREAM};
-use crate::{Bus, Log};
+use crate::{Bus, Log, streams};
 
 /// One user's membership of one conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +108,42 @@ async fn list_in_pages(bus: &Bus, subject: String) -> Result<Vec<Membership>, Lo
             return Ok(all);
         }
     }
+}
+
+/// Whether the directory may lack memberships: its stream is not the one that was last known to be complete. `Some` is
+/// the identity of the stream as it is, for [`mark_complete`].
+///
+/// # Errors
+/// [`LogError::Away`].
+pub async fn incomplete(bus: &Bus) -> Result<Option<u64>, LogError> {
+    let Some(state) = streams::state(bus, MEMBERS_STREAM).await? else {
+        return Err(LogError::Away("the directory's stream does not exist".into()));
+    };
+    let complete = settings(bus)
+        .await?
+        .get(COMPLETE)
+        .await
+        .map_err(|error| LogError::Away(error.to_string()))?;
+    let complete = complete.is_some_and(|bytes| *bytes == *state.identity.to_string().as_bytes());
+    Ok((!complete).then_some(state.identity))
+}
+
+/// Notes that the directory's stream with this identity holds all memberships of the past; those to come are written as
+/// they happen.
+///
+/// # Errors
+/// [`LogError::Away`].
+pub async fn mark_complete(bus: &Bus, identity: u64) -> Result<(), LogError> {
+    let written = settings(bus).await?.put(COMPLETE, identity.to_string().into()).await;
+    written.map(drop).map_err(|error| LogError::Away(error.to_string()))
+}
+
+/// Key of the settings bucket that holds the identity of a complete directory.
+const COMPLETE: &str = "directory";
+
+async fn settings(bus: &Bus) -> Result<async_nats::jetstream::kv::Store, LogError> {
+    let bucket = bus.jetstream.get_key_value(subjects::SETTINGS_BUCKET).await;
+    bucket.map_err(|error| LogError::Away(error.to_string()))
 }
 
 fn parse(record: &Record) -> Option<Membership> {

@@ -91,7 +91,10 @@ pub async fn partitions(bus: &Bus) -> Result<Option<u16>, StreamsError> {
         .get_key_value(subjects::SETTINGS_BUCKET)
         .await
         .map_err(failed("opening the settings bucket"))?;
-    let stored = bucket.get("partitions").await.map_err(failed("reading the number of partitions"))?;
+    let stored = bucket
+        .get("partitions")
+        .await
+        .map_err(failed("reading the number of partitions"))?;
     Ok(stored.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok()))
 }
 

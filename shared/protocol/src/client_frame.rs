@@ -167,7 +167,14 @@ pub struct ReceiptFrame {
 }
 
 /// Every frame type that [`decode`] knows.
-pub const FRAME_TYPES: [&str; 6] = ["auth", "ping", "state", "message:send", "message:delivered", "message:read"];
+pub const FRAME_TYPES: [&str; 6] = [
+    "auth",
+    "ping",
+    "state",
+    "message:send",
+    "message:delivered",
+    "message:read",
+];
 
 #[derive(Deserialize)]
 struct Head<'a> {
@@ -190,6 +197,10 @@ struct StateBody {
 /// `bad_frame` for what is not a JSON object with a string `type`, `unknown_type` for a type that is not of this
 /// version, `invalid` for a field that is missing or of the wrong type.
 pub fn decode(text: &str) -> Result<Decoded, Box<Rejected>> {
+    // serde would take an array for an object, field by field.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(reject_head(text));
+    }
     let head: Head<'_> = serde_json::from_str(text).map_err(|_| reject_head(text))?;
     let frame = match &*head.frame_type {
         "message:send" => body::<Box<MessageSend>>(text)
@@ -320,6 +331,7 @@ mod tests {
             "",
             "hello",
             "[]",
+            "[\"ping\"]",
             "7",
             "null",
             "{}",

@@ -21,7 +21,11 @@ fn examples() -> Vec<(&'static str, &'static str)> {
 }
 
 fn of(label: &str) -> Vec<&'static str> {
-    examples().into_iter().filter(|(it, _)| *it == label).map(|(_, text)| text).collect()
+    examples()
+        .into_iter()
+        .filter(|(it, _)| *it == label)
+        .map(|(_, text)| text)
+        .collect()
 }
 
 fn frame_type(text: &str) -> String {
@@ -39,7 +43,11 @@ fn survives<T: DeserializeOwned + Serialize>(text: &str) {
 #[test]
 fn every_client_example_is_a_frame_that_the_server_decodes() {
     for text in of("client") {
-        assert!(client_frame::decode(text).is_ok(), "{text}: {:?}", client_frame::decode(text));
+        assert!(
+            client_frame::decode(text).is_ok(),
+            "{text}: {:?}",
+            client_frame::decode(text)
+        );
     }
 }
 
@@ -73,7 +81,11 @@ fn every_client_frame_has_an_example() {
     for frame_type in client_frame::FRAME_TYPES {
         let bare = format!(r#"{{"type":"{frame_type}"}}"#);
         let code = client_frame::decode(&bare).err().map(|rejected| rejected.refusal.code);
-        assert_ne!(code, Some(protocol::Code::UnknownType), "{frame_type} is listed and not decoded");
+        assert_ne!(
+            code,
+            Some(protocol::Code::UnknownType),
+            "{frame_type} is listed and not decoded"
+        );
     }
 }
 
@@ -81,7 +93,9 @@ fn every_client_frame_has_an_example() {
 fn every_server_frame_has_an_example() {
     let shown: BTreeSet<String> = of("server").into_iter().map(frame_type).collect();
     // serde's own list of the variants, from its words for an unknown one.
-    let error = serde_json::from_str::<ServerFrame>(r#"{"type":"?"}"#).unwrap_err().to_string();
+    let error = serde_json::from_str::<ServerFrame>(r#"{"type":"?"}"#)
+        .unwrap_err()
+        .to_string();
     let known: BTreeSet<String> = error.split('`').skip(3).step_by(2).map(str::to_owned).collect();
     assert!(known.contains("ready"), "serde's words have changed: {error}");
     assert_eq!(shown, known);

@@ -49,6 +49,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 Refusal::invalid("the body could not be read")
             }
         })?;
+        // serde would take an array for an object, field by field.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Refusal::invalid("the body must be a JSON object").into());
+        }
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
             let words: String = error.to_string().chars().take(200).collect();
             Problem(Refusal::invalid(format!("the body: {words}")))

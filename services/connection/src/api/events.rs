@@ -77,11 +77,7 @@ pub async fn since(
 
 /// Waits until this node has dispatched what the log holds now, and returns how far that is.
 async fn reach_ends(hub: &Hub) -> Result<Vec<u64>, Problem> {
-    let mut ends = Vec::with_capacity(hub.lanes.len());
-    for lane in &hub.lanes {
-        let state = hub.log.state(lane.lane).await?;
-        ends.push(state.map_or(0, |state| state.last));
-    }
+    let ends = hub.head().await?;
     let reached = tokio::time::timeout(TAIL_MOST, async {
         for (lane, end) in hub.lanes.iter().zip(&ends) {
             lane.wait_for(*end).await;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
-use protocol::{Code, Refusal, UserId};
+use protocol::{Code, Refusal, UserId, limits};
 use tokio::time::Instant;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -40,7 +40,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/conversations/{id}", get(conversations::read))
         .route(
             "/v1/conversations/{id}/messages",
-            get(messages::history).post(messages::send),
+            get(messages::history)
+                .post(messages::send)
+                .layer(DefaultBodyLimit::max(limits::FRAME_BYTES)),
         )
         .route("/v1/messages", get(events::since))
         .fallback(|| async { Problem(Refusal::new(Code::NotFound, "no such resource")) })

@@ -46,6 +46,15 @@ pub struct Hub {
     /// Counts resets of lanes: positions read before and after one do not belong together.
     resets: AtomicU64,
     sessions: AtomicU64,
+    heads: Heads,
+}
+
+/// Readings of the lanes' ends, shared by all who ask while one is under way.
+#[derive(Debug, Default)]
+struct Heads {
+    reading: tokio::sync::Mutex<()>,
+    begun: AtomicU64,
+    done: AtomicU64,
 }
 
 impl Hub {
@@ -73,6 +82,7 @@ impl Hub {
             users: (0..USER_SHARDS).map(|_| Mutex::default()).collect(),
             resets: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
+            heads: Heads::default(),
         };
         Ok((Arc::new(hub), ends))
     }
@@ -324,8 +334,25 @@ impl Hub {
         self.lanes.iter().map(LaneHub::dispatched).collect()
     }
 
-    /// Where a session begins that resumes nothing: after all that is known to have happened.
-    pub fn head(&self) -> Vec<u64> {
-        self.lanes.iter().map(LaneHub::known).collect()
+    /// The ends of all lanes, not older than this call: what was acked to anybody before lies before them. However many
+    /// ask at once, it is one reading.
+    ///
+    /// # Errors
+    /// NATS did not answer.
+    pub async fn head(&self) -> Result<Vec<u64>, LogError> {
+        let wanted = self.heads.begun.load(Ordering::Acquire) + 1;
+        let reading = self.heads.reading.lock().await;
+        if self.heads.done.load(Ordering::Acquire) < wanted {
+            let this = self.heads.begun.fetch_add(1, Ordering::AcqRel) + 1;
+            let states = self.lanes.iter().map(|lane| self.log.state(lane.lane));
+            for (lane, state) in self.lanes.iter().zip(futures_util::future::try_join_all(states).await?) {
+                if let Some(state) = state.filter(|state| state.identity == lane.identity()) {
+                    lane.note(state.last);
+                }
+            }
+            self.heads.done.store(this, Ordering::Release);
+        }
+        drop(reading);
+        Ok(self.lanes.iter().map(LaneHub::known).collect())
     }
 }

@@ -25,8 +25,8 @@ pub(super) fn on_text(socket: &mut Socket, text: &str) -> Result<(), End> {
 }
 
 fn on_rejected(socket: &mut Socket, rejected: Rejected) -> Result<(), End> {
-    // Nonsense is limited like sends: answering it is work for nothing.
-    let limited = limit(&mut socket.sends)?;
+    let send = rejected.frame_type.as_deref() == Some("message:send");
+    let limited = limit(if send { &mut socket.sends } else { &mut socket.others })?;
     let refusal = limited.err().unwrap_or(rejected.refusal);
     metrics::counter!("parley_frames_refused_total", "code" => refusal.code.as_str()).increment(1);
     socket.reply(ServerFrame::Error(ErrorFrame::of(
@@ -106,7 +106,11 @@ fn on_send(socket: &mut Socket, send: Box<MessageSend>, reference: Option<Refere
     let Some(conversation) = ConversationId::parse(&send.conversation_id) else {
         return Err((Refusal::no_conversation(), Some(send.client_id.as_str().to_owned())));
     };
-    socket.own.sending(&conversation, &send.client_id, reference.clone());
+    let lane = socket.app.hub.lane_of(&conversation);
+    let dispatched = socket.app.hub.lanes[lane].dispatched();
+    socket
+        .own
+        .sending(&conversation, &send.client_id, reference.clone(), dispatched);
     socket.requests.send(conversation, send, reference);
     Ok(())
 }

@@ -143,17 +143,17 @@ type Started = (Arc<Session>, Vec<ServerFrame>, String, Instant);
 
 /// Registers the session, then decides where it begins: what happens between the two is in the log either way.
 async fn start(app: &Arc<App>, admitted: Admitted) -> Result<Started, Refusal> {
-    let away = |error: bus::LogError| {
+    let away = |error: bus::LogError| -> Refusal {
         tracing::debug!(%error, "a session cannot start");
         Refusal::unavailable("the message bus is away: reconnect in a moment")
     };
     let hub = &app.hub;
     let resets = hub.resets();
     let (positions, resumed, refused) = match admitted.resume {
-        None => (hub.head(), false, None),
+        None => (hub.head().await.map_err(away)?, false, None),
         Some(cursor) => match hub.resume(&cursor).await.map_err(away)? {
             Resume::From(positions) => (positions, true, None),
-            Resume::Refused(reason) => (hub.head(), false, Some(reason)),
+            Resume::Refused(reason) => (hub.head().await.map_err(away)?, false, Some(reason)),
         },
     };
     let session = Session::new(admitted.caller.user_id.clone(), admitted.device_id, &positions);

@@ -19,6 +19,8 @@ struct Send {
     reference: Option<Reference>,
     /// Frames with this id that have not been answered yet.
     unanswered: u32,
+    /// How far the lane was dispatched at the first of them: a message before that is none of this session's.
+    sent_after: u64,
     /// Lane and position of the message, once it is known to be in the log.
     logged: Option<(usize, u64)>,
     unknown_since: Option<Instant>,
@@ -43,12 +45,19 @@ pub enum Seen {
 }
 
 impl Own {
-    /// Notes a send that is about to be asked for.
-    pub fn sending(&mut self, conversation: &ConversationId, client_id: &ClientId, reference: Option<Reference>) {
+    /// Notes a send that is about to be asked for, while its lane is dispatched up to `sent_after`.
+    pub fn sending(
+        &mut self,
+        conversation: &ConversationId,
+        client_id: &ClientId,
+        reference: Option<Reference>,
+        sent_after: u64,
+    ) {
         let fresh = Send {
             client_id: client_id.clone(),
             reference: None,
             unanswered: 0,
+            sent_after,
             logged: None,
             unknown_since: None,
         };
@@ -103,6 +112,10 @@ impl Own {
         let Some(send) = self.sends.get_mut(&(conversation.clone(), client_id.clone())) else {
             return Seen::NotOurs;
         };
+        if position <= send.sent_after {
+            // Sent before, by another socket, and now retried by this one: the retry has an answer of its own.
+            return Seen::NotOurs;
+        }
         if send.logged.replace((lane, position)).is_some() {
             return Seen::Acked;
         }
@@ -152,7 +165,7 @@ mod tests {
     fn the_log_acks_what_the_reply_has_not_and_only_once() {
         let (conversation, id) = ids();
         let mut own = Own::default();
-        own.sending(&conversation, &id, None);
+        own.sending(&conversation, &id, None, 0);
         assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::AckNow(id.clone(), None));
         assert!(!own.acked(&conversation, &id, 0, 7), "the late reply is no second ack");
     }
@@ -161,7 +174,7 @@ mod tests {
     fn an_acked_send_is_remembered_until_the_stream_has_passed_it() {
         let (conversation, id) = ids();
         let mut own = Own::default();
-        own.sending(&conversation, &id, None);
+        own.sending(&conversation, &id, None, 0);
         assert!(own.acked(&conversation, &id, 0, 7));
         own.passed(&[6], Instant::now());
         assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::Acked);
@@ -173,7 +186,7 @@ mod tests {
     fn a_send_of_unknown_outcome_is_acked_when_the_log_shows_it() {
         let (conversation, id) = ids();
         let mut own = Own::default();
-        own.sending(&conversation, &id, None);
+        own.sending(&conversation, &id, None, 0);
         own.refused(&conversation, &id, true, Instant::now());
         assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::AckNow(id, None));
     }
@@ -182,18 +195,27 @@ mod tests {
     fn each_of_two_frames_with_one_id_is_answered() {
         let (conversation, id) = ids();
         let mut own = Own::default();
-        own.sending(&conversation, &id, None);
-        own.sending(&conversation, &id, None);
+        own.sending(&conversation, &id, None, 0);
+        own.sending(&conversation, &id, None, 0);
         assert!(own.acked(&conversation, &id, 0, 7));
         assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::Acked);
         assert!(own.acked(&conversation, &id, 0, 7));
     }
 
     #[test]
+    fn a_message_that_was_there_before_its_retry_is_delivered_like_any_other() {
+        let (conversation, id) = ids();
+        let mut own = Own::default();
+        own.sending(&conversation, &id, None, 7);
+        assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::NotOurs);
+        assert!(own.acked(&conversation, &id, 0, 7), "and the retry is answered");
+    }
+
+    #[test]
     fn a_send_refused_for_good_is_forgotten() {
         let (conversation, id) = ids();
         let mut own = Own::default();
-        own.sending(&conversation, &id, None);
+        own.sending(&conversation, &id, None, 0);
         own.refused(&conversation, &id, false, Instant::now());
         assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::NotOurs);
     }

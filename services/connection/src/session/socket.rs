@@ -36,6 +36,8 @@ const READ_FRAMES: usize = 32;
 const OUTBOX_MOST: usize = 512;
 /// Between asking again for something that was not there yet.
 const AGAIN: Duration = Duration::from_millis(20);
+/// For the tail to bring what is known to be in the log.
+const SOON: Duration = Duration::from_millis(2);
 
 /// Why a session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -409,7 +411,7 @@ impl Socket {
             behind = true;
             match self.app.hub.catch_up(&self.session, lane) {
                 CatchUp::Stepped => return true,
-                CatchUp::Ahead => self.again_at = Some(Instant::now() + AGAIN),
+                CatchUp::Ahead => self.again_at = Some(Instant::now() + SOON),
                 CatchUp::ReadStream(from, until) => {
                     if self.again_at.is_none_or(|at| at <= Instant::now()) {
                         self.read_stream(lane, from, until);

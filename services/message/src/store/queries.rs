@@ -60,6 +60,14 @@ pub(crate) fn memberships(user: &UserId) -> Document {
     find(MEMBERS, doc! { "_id": { "$gte": from, "$lte": to } })
 }
 
+/// Some memberships of all users, in the order of their keys, after one of them.
+pub(crate) fn all_members(after: Option<&(UserId, ConversationId)>, limit: i64) -> Document {
+    let after = after.map_or(doc! { "u": Bson::MinKey, "c": Bson::MinKey }, |(user, id)| {
+        doc! { "u": user.as_str(), "c": id.as_str() }
+    });
+    limited(MEMBERS, doc! { "_id": { "$gt": after } }, doc! { "_id": 1 }, limit)
+}
+
 /// One membership.
 pub(crate) fn member(user: &UserId, id: &ConversationId) -> Document {
     find(MEMBERS, doc! { "_id": { "u": user.as_str(), "c": id.as_str() } })
@@ -150,6 +158,7 @@ pub fn samples() -> Vec<(&'static str, Document)> {
         ("conversation", conversation(&id)),
         ("conversations", conversations(&ids)),
         ("memberships", memberships(&ann)),
+        ("all_members", all_members(Some(&(ann.clone(), id.clone())), 100)),
         ("member", member(&ann, &id)),
         (
             "members_at",

@@ -80,6 +80,15 @@ impl Store {
         Ok(found)
     }
 
+    /// Memberships of all users, by key, after one of them.
+    pub(crate) async fn all_members(
+        &self,
+        after: Option<(UserId, ConversationId)>,
+        limit: i64,
+    ) -> Result<Vec<MemberDocument>, StoreError> {
+        self.find(queries::all_members(after.as_ref(), limit)).await
+    }
+
     /// One membership with its watermarks.
     pub(crate) async fn member(
         &self,

@@ -1,0 +1,305 @@
+//! One thread of the load generator: its rooms with all their sockets, on a runtime of its own.
+//!
+//! Nothing here is shared with another thread but one counter, so no frame costs a lock. One task reads each socket; one
+//! task, the phase, writes them all.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::BytesMut;
+use futures_util::{Sink, Stream, StreamExt, TryStreamExt, stream};
+use tokio::task::{spawn_local, yield_now};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::checker::{Checker, Faults};
+use super::crew::{Phase, RoomPlan, Verdict};
+use super::frame::{Incoming, Template};
+use super::pacer::Pacer;
+use super::schedule::{Key, place};
+use super::socket::{self, Socket};
+use super::tally::Tally;
+
+/// Sockets that one worker opens at once.
+const OPENING: usize = 32;
+/// A sender that is behind its schedule lets the readers in after so many messages.
+const BURST: u32 = 64;
+/// Between two looks at whether everything has come.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A member's socket. It is borrowed for one poll at a time, never over an `await`.
+struct Member {
+    socket: RefCell<Socket>,
+    room: usize,
+    place: usize,
+    flushing: Cell<bool>,
+}
+
+struct Room {
+    conversation_id: String,
+    template: Template,
+    /// Indexes of the members' sockets.
+    members: Vec<usize>,
+}
+
+/// What the readers write into.
+struct Book {
+    checkers: Vec<Checker>,
+    phase: Phase,
+    tally: Tally,
+    faults: Faults,
+    closed: u64,
+}
+
+pub(super) struct Worker {
+    rooms: Vec<Room>,
+    members: Vec<Rc<Member>>,
+    senders: usize,
+    book: RefCell<Book>,
+    acked: Arc<AtomicU64>,
+}
+
+impl Worker {
+    /// Opens all sockets and starts to read them. Must run inside a `LocalSet`.
+    pub(super) async fn start(
+        plans: Vec<RoomPlan>,
+        senders: usize,
+        text_bytes: usize,
+        acked: Arc<AtomicU64>,
+    ) -> anyhow::Result<Rc<Self>> {
+        let mut rooms = Vec::with_capacity(plans.len());
+        let mut seats = Vec::new();
+        let mut checkers = Vec::with_capacity(plans.len());
+        for (room, plan) in plans.into_iter().enumerate() {
+            checkers.push(Checker::new(plan.members.len()));
+            rooms.push(Room {
+                template: Template::new(&plan.conversation_id, text_bytes),
+                conversation_id: plan.conversation_id,
+                members: (seats.len()..seats.len() + plan.members.len()).collect(),
+            });
+            seats.extend(
+                plan.members
+                    .into_iter()
+                    .enumerate()
+                    .map(|(place, seat)| (room, place, seat)),
+            );
+        }
+        let opened = stream::iter(seats).map(|(room, place, seat)| async move {
+            let socket = RefCell::new(socket::open(&seat.server, &seat.token).await?);
+            let flushing = Cell::new(false);
+            anyhow::Ok(Rc::new(Member {
+                socket,
+                room,
+                place,
+                flushing,
+            }))
+        });
+        let members = opened.buffered(OPENING).try_collect().await?;
+        let book = Book {
+            checkers,
+            phase: Phase::none(),
+            tally: Tally::new(Instant::now())?,
+            faults: Faults::default(),
+            closed: 0,
+        };
+        let worker = Rc::new(Self {
+            rooms,
+            members,
+            senders,
+            book: RefCell::new(book),
+            acked,
+        });
+        for member in &worker.members {
+            spawn_local(worker.clone().read(member.clone()));
+        }
+        Ok(worker)
+    }
+
+    /// Sends the phase's messages, each at its time, and waits until all that they must lead to has come, or nothing
+    /// has come for the phase's patience.
+    pub(super) async fn run(&self, phase: Phase) -> anyhow::Result<Tally> {
+        {
+            let mut book = self.book.borrow_mut();
+            book.tally = Tally::new(phase.start)?;
+            book.phase = phase;
+        }
+        let pacer = Pacer::new()?;
+        let mut chunk = BytesMut::new();
+        let mut burst = 0;
+        for number in 0.. {
+            let due = phase.schedule.due(number);
+            if due >= phase.schedule.length() {
+                break;
+            }
+            let due = phase.start + due;
+            if Instant::now() < due {
+                pacer.until(due).await?;
+                burst = 0;
+            }
+            self.send(number, due, &mut chunk)?;
+            burst += 1;
+            if burst == BURST {
+                yield_now().await;
+                burst = 0;
+            }
+        }
+        self.settle(phase.patience).await;
+        Ok(self.book.borrow().tally.clone())
+    }
+
+    async fn settle(&self, patience: Duration) {
+        let progress = || {
+            let tally = &self.book.borrow().tally;
+            (tally.acked + tally.refusals(), tally.delivered)
+        };
+        let (mut last, mut since) = (progress(), Instant::now());
+        while !self.book.borrow().tally.is_settled() && since.elapsed() < patience {
+            tokio::time::sleep(LOOK).await;
+            if progress() != last {
+                (last, since) = (progress(), Instant::now());
+            }
+        }
+    }
+
+    fn send(&self, number: u64, due: Instant, chunk: &mut BytesMut) -> anyhow::Result<()> {
+        let (room, sender) = place(number, self.rooms.len(), self.senders);
+        let room = &self.rooms[room];
+        let member = &self.members[room.members[sender]];
+        let mut book = self.book.borrow_mut();
+        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        let key = Key::new(book.phase.number, number);
+        let frame = room.template.fill(key, u64::try_from(unix_ms)?, chunk);
+        book.tally.sent += 1;
+        if book.phase.schedule.is_measured(number) {
+            book.tally.late.record(due.elapsed());
+        }
+        drop(book);
+        let (Some(frame), Ok(mut socket)) = (frame, member.socket.try_borrow_mut()) else {
+            return Ok(());
+        };
+        // On a socket that is gone the message stays unanswered, and is counted so.
+        let written = Pin::new(&mut *socket).start_send(Message::Text(frame));
+        drop(socket);
+        if written.is_ok() && !member.flushing.get() {
+            flush(member);
+        }
+        Ok(())
+    }
+
+    /// Reads one socket until it ends.
+    async fn read(self: Rc<Self>, member: Rc<Member>) {
+        loop {
+            let next = poll_fn(|context| Pin::new(&mut *member.socket.borrow_mut()).poll_next(context)).await;
+            match next {
+                Some(Ok(Message::Text(text))) => self.on_frame(&member, &text),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => break,
+            }
+        }
+        self.book.borrow_mut().closed += 1;
+    }
+
+    fn on_frame(&self, member: &Member, text: &str) {
+        let now = Instant::now();
+        let mut book = self.book.borrow_mut();
+        let Some(frame) = Incoming::parse(text) else {
+            book.faults.mismatched += 1;
+            return;
+        };
+        let is_ack = match frame.frame_type {
+            "message:incoming" => false,
+            "message:ack" => true,
+            "error" => {
+                let code = frame.code.unwrap_or("without a code").to_owned();
+                *book.tally.refused.entry(code).or_default() += 1;
+                return;
+            }
+            _ => return,
+        };
+        let room = &self.rooms[member.room];
+        let key = frame.client_id.and_then(Key::parse);
+        let (Some(seq), Some(key)) = (frame.seq, key) else {
+            book.faults.mismatched += 1;
+            return;
+        };
+        if frame.conversation_id != Some(&room.conversation_id) {
+            book.faults.mismatched += 1;
+            return;
+        }
+        if is_ack {
+            self.acked.fetch_add(1, Ordering::Relaxed);
+            book.checkers[member.room].acked(member.place, seq, key);
+        } else {
+            book.checkers[member.room].delivered(member.place, seq, key);
+        }
+        book.count(key, is_ack, now, room.members.len() as u64 - 1);
+    }
+
+    /// The verdict over all phases.
+    pub(super) fn verdict(&self) -> Verdict {
+        let book = self.book.borrow();
+        let mut faults = book.faults;
+        book.checkers.iter().for_each(|it| faults.add(it.finish()));
+        let ids = self.rooms.iter().map(|room| room.conversation_id.clone());
+        let heads = ids.zip(book.checkers.iter().map(Checker::head)).collect();
+        let sample = self.rooms.first().zip(book.checkers.first()).map(|(room, checker)| {
+            let messages = checker.messages().collect();
+            (room.conversation_id.clone(), messages)
+        });
+        Verdict {
+            faults,
+            closed: book.closed,
+            heads,
+            samples: sample.into_iter().collect(),
+        }
+    }
+}
+
+impl Book {
+    fn count(&mut self, key: Key, is_ack: bool, now: Instant, others: u64) {
+        if key.phase() != self.phase.number {
+            return;
+        }
+        let is_measured = self.phase.schedule.is_measured(key.number());
+        let due = self.phase.start + self.phase.schedule.due(key.number());
+        let tally = &mut self.tally;
+        if is_ack {
+            tally.acked += 1;
+            tally.expected += others;
+            tally.last_ack = now;
+        } else {
+            tally.delivered += 1;
+            tally.last_delivery = now;
+        }
+        match (is_measured, is_ack) {
+            (false, _) => {}
+            (true, true) => {
+                tally.acked_measured += 1;
+                tally.ack.record(now.saturating_duration_since(due));
+            }
+            (true, false) => {
+                tally.delivered_measured += 1;
+                tally.deliver.record(now.saturating_duration_since(due));
+            }
+        }
+    }
+}
+
+/// Writes out what was sent; a task goes on with what the kernel does not take at once.
+fn flush(member: &Rc<Member>) {
+    let mut idle = std::task::Context::from_waker(std::task::Waker::noop());
+    let flushed = Pin::new(&mut *member.socket.borrow_mut()).poll_flush(&mut idle);
+    if flushed.is_pending() {
+        member.flushing.set(true);
+        let member = member.clone();
+        spawn_local(async move {
+            // An error ends the reader, too, which counts it.
+            let _ = poll_fn(|context| Pin::new(&mut *member.socket.borrow_mut()).poll_flush(context)).await;
+            member.flushing.set(false);
+        });
+    }
+}

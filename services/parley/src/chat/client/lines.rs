@@ -1,0 +1,91 @@
+//! What a line of the user does to the client.
+
+use protocol::ClientId;
+use protocol::client_frame::{MessageKind, MessageSend, checked_text};
+
+use super::{Client, Output, Request};
+use crate::chat::api::Target;
+use crate::chat::command::{self, Line};
+use crate::chat::escape;
+
+impl Client {
+    /// Takes a line of the user. False if the text was not taken and should be kept for another try.
+    pub(in crate::chat) fn on_line(&mut self, line: &str) -> bool {
+        match command::parse(line, self.room.is_some()) {
+            Line::Empty => {}
+            Line::Text(text) => return self.send(text),
+            Line::Open(which) => return self.open(which),
+            Line::List => self.requests.push(Request::List),
+            Line::History => self.load_older(true),
+            Line::Help => self
+                .outputs
+                .push(Output::Page(command::HELP.map(str::to_owned).to_vec())),
+            Line::Quit => self.wants_quit = true,
+            Line::Unknown(line) => {
+                return self.fail(format!(
+                    "no command {}: /help lists them, //… sends a slash",
+                    escape::line(line)
+                ));
+            }
+        }
+        true
+    }
+
+    /// Asks for the page before the oldest message. `is_wish` if the user asked for it in words.
+    pub(in crate::chat) fn load_older(&mut self, is_wish: bool) {
+        let Some(room) = self.room.as_ref().filter(|it| it.is_loaded()) else {
+            return;
+        };
+        match room.older() {
+            Some(before) if !self.is_loading => {
+                self.is_loading = true;
+                self.requests.push(Request::History(room.id().clone(), Some(before)));
+            }
+            None if is_wish => self.outputs.push(Output::Notice("there is nothing older".into())),
+            _ => {}
+        }
+    }
+
+    fn send(&mut self, text: &str) -> bool {
+        let Some(room) = &self.room else {
+            return self.fail("no conversation is open: /open one first".into());
+        };
+        if self.outbox.is_full() {
+            return self.fail("too many messages wait to be sent: wait until the server has taken some".into());
+        }
+        let send = MessageSend {
+            client_id: ClientId::generate(),
+            conversation_id: room.id().as_str().to_owned(),
+            text: text.to_owned(),
+            kind: MessageKind::Text,
+            reply_to: None,
+            attachments: None,
+            retry: false,
+        };
+        let id = room.id().clone();
+        match checked_text(&send) {
+            Ok(text) => self.outbox.push(id, text.to_owned(), send.client_id.clone()),
+            Err(refusal) => return self.fail(refusal.message),
+        }
+        true
+    }
+
+    fn open(&mut self, which: &str) -> bool {
+        let listed = which
+            .parse::<usize>()
+            .ok()
+            .and_then(|number| self.listed.get(number.checked_sub(1)?));
+        let target = match listed {
+            Some(listed) => Some(Target::Conversation(listed.id.clone())),
+            None => Target::parse(which),
+        };
+        match target {
+            Some(target) => {
+                self.is_opening = true;
+                self.requests.push(Request::Open(target));
+            }
+            None => return self.fail("a user's id has at most 128 bytes".into()),
+        }
+        true
+    }
+}

@@ -1,0 +1,70 @@
+//! The command line: which subcommands there are. What each takes is declared in its own file.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{bench, chat, service, token, up, verify};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "parley",
+    version,
+    about = "Runs and uses Parley, a chat backend",
+    after_help = "Start here:\n  parley up                    everything on this machine, until Ctrl-C\n  parley token --user ann      \
+                  a token for ann, in a second terminal\n  parley chat --user ann bob   ann talks to bob, in a second \
+                  terminal\n\nSettings: environment variables PARLEY_<SECTION>__<KEY>, such as PARLEY_LOG__LEVEL=info."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start everything on this machine and stay in the foreground
+    Up(up::Options),
+    /// Print a development token for a deployment that `parley up` started, and nothing else
+    Token(token::Options),
+    /// Talk to another user in this terminal
+    Chat(chat::Options),
+    /// Compare the log of a running deployment with MongoDB
+    Verify(verify::Options),
+    /// Put load on a deployment and measure it
+    Bench(bench::Options),
+    /// One service as a process of its own, as `parley up --separate` starts it
+    #[command(hide = true)]
+    Service(service::Options),
+}
+
+/// Runs the process's command line to its end.
+///
+/// A failure is one line on stderr; the exit code is 2 for a wrong command line, 64 for a wrong setting, 69 for a
+/// server that did not answer, else 1.
+pub fn run() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Up(options) => up::run(options),
+        Command::Token(options) => token::run(&options),
+        Command::Chat(options) => chat::run(options),
+        Command::Verify(options) => match verify::run(&options) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::Bench(options) => bench::run(&options),
+        Command::Service(options) => return service::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ExitCode::from(lifecycle::report("parley", &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,17 @@
+//! The tool around a Parley deployment: start one on this machine, mint a development token for it, talk over it.
+//!
+//! One subcommand, one module. The services' own work is in their crates; this one only starts them.
+
+pub mod bench;
+pub mod chat;
+mod cli;
+pub mod data_dir;
+mod key;
+pub mod processes;
+pub mod servers;
+mod service;
+pub mod token;
+pub mod up;
+pub mod verify;
+
+pub use cli::run;

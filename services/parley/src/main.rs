@@ -1,0 +1,7 @@
+//! The tool `parley`: reads the command line, hands over to the subcommand, exits with a code that says why.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    parley::run()
+}

@@ -1,0 +1,227 @@
+//! What `parley up` holds while it runs: the servers, the services, and the order in which they end.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::bail;
+use futures_util::future::{try_join, try_join_all};
+use lifecycle::{Shutdown, Tasks};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout_at};
+
+use super::plan::{Plan, Replica};
+use super::{mongod, nats, ready};
+use crate::processes::{Processes, Spec};
+use crate::servers;
+use crate::service::Kind;
+
+/// From the wish to end until nothing runs any more; just under the ten seconds promised.
+const DRAIN: Duration = Duration::from_millis(9_500);
+
+/// Of it, what is kept for NATS and MongoDB.
+const SERVERS_DRAIN: Duration = Duration::from_millis(2_500);
+
+/// Everything that runs.
+#[derive(Debug)]
+pub(super) struct Deployment {
+    plan: Plan,
+    processes: Processes,
+    /// The services in this process, by kind; empty with `--separate`.
+    inside: Vec<Inside>,
+    /// Fired by a service in this process that fails.
+    failed: Shutdown,
+}
+
+#[derive(Debug)]
+struct Inside {
+    kind: Kind,
+    shutdown: Shutdown,
+    tasks: Tasks,
+}
+
+impl Deployment {
+    pub(super) fn new(plan: Plan) -> Self {
+        let processes = Processes::new(plan.data.clone(), plan.restart);
+        Self {
+            plan,
+            processes,
+            inside: Vec::new(),
+            failed: Shutdown::new(),
+        }
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Starts everything and returns true when all of it is ready; false if a service in this process failed, whose
+    /// error then comes out of [`Deployment::stop`]. May be dropped half-way: that ends what was started, too.
+    pub(super) async fn start(&mut self) -> anyhow::Result<bool> {
+        let (nats, mongodb) = tokio::select! {
+            urls = self.start_servers() => urls?,
+            error = self.processes.failure() => return Err(error),
+        };
+        self.plan.config.nats.url = nats;
+        self.plan.config.mongodb.uri = mongodb;
+        if !self.plan.separate {
+            self.start_inside().await?;
+        }
+        let services = async {
+            if self.plan.separate {
+                self.start_separate().await?;
+            }
+            try_join_all(
+                self.plan
+                    .replicas
+                    .iter()
+                    .map(|replica| ready::service(&replica.name, replica.admin_port)),
+            )
+            .await
+        };
+        tokio::select! {
+            ready = services => ready.map(|_| true),
+            error = self.processes.failure() => Err(error),
+            () = self.failed.triggered() => Ok(false),
+        }
+    }
+
+    /// Both at once: MongoDB alone takes most of the time that a start takes. But found one after the other: package
+    /// tools do not like their own company.
+    async fn start_servers(&self) -> anyhow::Result<(String, String)> {
+        let (plan, processes) = (&self.plan, &self.processes);
+        let nats_program = if plan.own_nats {
+            Some(servers::NATS.find().await?)
+        } else {
+            None
+        };
+        let mongod_program = if plan.own_mongod {
+            Some(servers::MONGOD.find().await?)
+        } else {
+            None
+        };
+        let nats = async {
+            match nats_program {
+                Some(program) => nats::start(program, processes, &plan.data).await,
+                None => Ok(plan.config.nats.url.clone()),
+            }
+        };
+        let mongodb = async {
+            match mongod_program {
+                Some(program) => mongod::start(program, processes, &plan.data).await,
+                None => Ok(plan.config.mongodb.uri.clone()),
+            }
+        };
+        try_join(nats, mongodb).await
+    }
+
+    async fn start_inside(&mut self) -> anyhow::Result<()> {
+        for kind in Kind::ALL {
+            let inside = Inside {
+                kind,
+                shutdown: Shutdown::new(),
+                tasks: Tasks::new(self.failed.clone()),
+            };
+            for replica in self.plan.replicas.iter_mut().filter(|replica| replica.kind == kind) {
+                let mut config = self.plan.config.clone();
+                config.admin.listen = private(replica.admin_port);
+                config.http.listen = replica.listen.unwrap_or(config.http.listen);
+                let public = replica.listener.take().map(TcpListener::from_std).transpose()?;
+                let admin = lifecycle::bind("the private port", config.admin.listen).await?;
+                let (name, shutdown) = (replica.name.clone(), inside.shutdown.clone());
+                inside.tasks.spawn(name, async move {
+                    kind.start(config, public, admin, shutdown.clone()).await?;
+                    if shutdown.is_triggered() {
+                        Ok(())
+                    } else {
+                        bail!("it ended though nobody asked it to")
+                    }
+                });
+            }
+            self.inside.push(inside);
+        }
+        Ok(())
+    }
+
+    async fn start_separate(&self) -> anyhow::Result<()> {
+        let program = std::env::current_exe()?;
+        for replica in &self.plan.replicas {
+            let mut arguments = vec!["service".into(), replica.kind.name().into(), "--data".into()];
+            arguments.push(self.plan.data.path().into());
+            let spec = Spec {
+                name: replica.name.clone(),
+                program: program.clone(),
+                arguments,
+                environment: environment(&self.plan, replica),
+                port: replica.admin_port,
+            };
+            self.processes.start(spec).await?;
+        }
+        Ok(())
+    }
+
+    /// All is ready: from now on a child that dies is no failed start.
+    pub(super) fn settle(&self) {
+        self.processes.settle();
+    }
+
+    /// Waits for the failure of a service in this process.
+    pub(super) async fn failed(&self) {
+        self.failed.triggered().await;
+    }
+
+    /// Drains the services, callers before called, then ends the servers. Returns when nothing runs any more.
+    ///
+    /// # Errors
+    /// The failure of a service in this process.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        let end = Instant::now() + DRAIN;
+        let services_end = end - SERVERS_DRAIN;
+        let mut result = Ok(());
+        for kind in Kind::ALL {
+            // Whoever comes later must have a part of the time left.
+            let deadline = Instant::now() + (services_end - Instant::now()) * 2 / 3;
+            for inside in self.inside.iter().filter(|inside| inside.kind == kind) {
+                inside.shutdown.trigger();
+                match timeout_at(deadline, inside.tasks.wait()).await {
+                    Ok(ended) => result = result.and(ended),
+                    Err(_) => eprintln!("parley: {} did not drain in time", kind.name()),
+                }
+            }
+            let prefix = format!("{}-", kind.name());
+            self.processes.stop(|name| name.starts_with(&prefix), deadline).await;
+        }
+        self.processes.stop(|_| true, end).await;
+        result
+    }
+}
+
+fn private(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// What a child is told beyond this process's own environment, which it inherits.
+fn environment(plan: &Plan, replica: &Replica) -> Vec<(&'static str, String)> {
+    let config = &plan.config;
+    let mut variables = vec![
+        ("PARLEY_NATS__URL", config.nats.url.clone()),
+        ("PARLEY_MONGODB__URI", config.mongodb.uri.clone()),
+        ("PARLEY_ADMIN__LISTEN", private(replica.admin_port).to_string()),
+        (
+            "PARLEY_LOG__FORMAT",
+            if config.log.format == config::Format::Text {
+                "text"
+            } else {
+                "json"
+            }
+            .to_owned(),
+        ),
+        ("PARLEY_LOG__LEVEL", config.log.level.clone()),
+    ];
+    if let Some(listen) = replica.listen {
+        variables.push(("PARLEY_HTTP__LISTEN", listen.to_string()));
+    }
+    if let Some(file) = &config.auth.hs256_secret_file {
+        variables.push(("PARLEY_AUTH__HS256_SECRET_FILE", file.display().to_string()));
+    }
+    variables
+}

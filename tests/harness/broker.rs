@@ -1,0 +1,94 @@
+//! The NATS server behind a deployment, through its own administration interface.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::deployment::Deployment;
+use super::wait::until;
+
+/// A connection to it.
+pub struct Broker {
+    nats: async_nats::Client,
+}
+
+impl Broker {
+    pub async fn of(deployment: &Deployment) -> Self {
+        let address = format!("nats://127.0.0.1:{}", deployment.port("nats"));
+        Self {
+            nats: async_nats::connect(&address).await.expect("the NATS server listens"),
+        }
+    }
+
+    async fn ask(&self, subject: &str, body: &Value) -> Value {
+        let answer = self
+            .nats
+            .request(format!("$JS.API.{subject}"), body.to_string().into())
+            .await;
+        let answer: Value = serde_json::from_slice(&answer.expect("JetStream answers").payload).expect("JSON");
+        assert!(answer.get("error").is_none(), "{subject}: {answer}");
+        answer
+    }
+
+    /// The names of all streams.
+    pub async fn streams(&self) -> Vec<String> {
+        let answer = self.ask("STREAM.NAMES", &json!({})).await;
+        let names = answer["streams"].as_array().expect("there are streams");
+        names
+            .iter()
+            .map(|it| it.as_str().expect("a name is a string").to_owned())
+            .collect()
+    }
+
+    /// The streams of the log.
+    pub async fn log_streams(&self) -> Vec<String> {
+        let mut streams = self.streams().await;
+        streams.retain(|it| it.starts_with("CHAT_"));
+        streams.sort();
+        streams
+    }
+
+    /// Configuration and state of a stream.
+    pub async fn info(&self, stream: &str) -> Value {
+        self.ask(&format!("STREAM.INFO.{stream}"), &json!({})).await
+    }
+
+    /// Waits until the log holds no entry of a conversation any more, which may take its maximum age and the server's
+    /// own rhythm of removing.
+    pub async fn forgets(&self, conversation: &str) {
+        let filter = json!({"subjects_filter": format!("chat.log.*.{conversation}")});
+        until("the log to forget", Duration::from_secs(25), async || {
+            for stream in self.log_streams().await {
+                let info = self.ask(&format!("STREAM.INFO.{stream}"), &filter).await;
+                if info["state"]["subjects"].as_object().is_some_and(|it| !it.is_empty()) {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+    }
+
+    /// How many consumers all streams have together.
+    pub async fn consumers(&self) -> u64 {
+        let mut sum = 0;
+        for stream in self.streams().await {
+            sum += self.info(&stream).await["state"]["consumer_count"]
+                .as_u64()
+                .expect("a number");
+        }
+        sum
+    }
+
+    /// Deletes a stream and makes it anew with the same configuration, empty.
+    pub async fn make_anew(&self, stream: &str) {
+        let config = self.info(stream).await["config"].clone();
+        self.ask(&format!("STREAM.DELETE.{stream}"), &json!({})).await;
+        self.ask(&format!("STREAM.CREATE.{stream}"), &config).await;
+    }
+
+    /// Removes all entries of a stream.
+    pub async fn purge(&self, stream: &str) {
+        self.ask(&format!("STREAM.PURGE.{stream}"), &json!({})).await;
+    }
+}

@@ -1,0 +1,34 @@
+//! What the tests stand on: deployments, users, sockets, faults, and the checker of what must always hold.
+
+mod api;
+mod broker;
+mod client;
+mod connect;
+mod deployment;
+pub mod faults;
+mod frames;
+pub mod invariants;
+mod people;
+mod ports;
+pub mod process;
+mod raw;
+mod reliable;
+mod start;
+mod storm;
+mod wait;
+
+pub use api::{Api, Reply};
+pub use broker::Broker;
+pub use client::{Client, message};
+pub use deployment::Deployment;
+pub use frames::{Entry, What, is_durable};
+pub use people::{Room, User};
+pub use raw::RawSocket;
+pub use start::{Refused, Start, forgetful, shared, tuned};
+pub use storm::Storm;
+pub use wait::{PATIENCE, until};
+
+/// A fresh client id of version 7, as an app makes it.
+pub fn client_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}

@@ -1,0 +1,233 @@
+//! Receipts: watermarks that are forwarded, only ever grow, and are never lost over a resume.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Client, Room, shared};
+
+/// A room with three messages of the first member (seq 2 to 4), and a socket of each.
+async fn three() -> (Room<2>, [Client; 2], Vec<Value>) {
+    let room = shared().await.direct().await;
+    let sockets = [room.users[0].connect().await, room.users[1].connect_at(1).await];
+    let mut acks = Vec::new();
+    for text in ["one", "two", "three"] {
+        acks.push(sockets[0].say(&room.id, text).await);
+        sockets[1].expect_text(text).await;
+    }
+    (room, sockets, acks)
+}
+
+fn mark(kind: &str, room: &str, more: Value) -> Value {
+    let mut frame = json!({"type": kind, "conversation_id": room, "ref": "mark"});
+    frame.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    frame
+}
+
+async fn assert_told(socket: &Client, kind: &str, room: &str, user: &str, seq: u64) {
+    let told = socket.expect(kind).await;
+    assert_eq!(
+        (&told["conversation_id"], &told["user_id"]),
+        (&json!(room), &json!(user)),
+        "{told}"
+    );
+    assert_eq!(told["seq"], seq, "{told}");
+    assert!(told["timestamp"].is_string(), "{told}");
+}
+
+#[tokio::test]
+async fn a_mark_by_seq_is_forwarded_to_the_other_member() {
+    let (room, [ann, bob], _) = three().await;
+    for kind in ["message:delivered", "message:read"] {
+        bob.send(mark(kind, &room.id, json!({"seq": 3}))).await;
+        assert_told(&ann, kind, &room.id, &room.users[1].id, 3).await;
+    }
+    bob.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn a_mark_by_server_id_is_forwarded_as_its_seq() {
+    let (room, [ann, bob], acks) = three().await;
+    for kind in ["message:delivered", "message:read"] {
+        bob.send(mark(kind, &room.id, json!({"server_id": acks[1]["server_id"]})))
+            .await;
+        assert_told(&ann, kind, &room.id, &room.users[1].id, 3).await;
+    }
+}
+
+#[tokio::test]
+async fn the_users_other_devices_are_told_and_the_socket_itself_is_not() {
+    let (room, [ann, bob], _) = three().await;
+    let tablet = room.users[1].connect().await;
+    bob.send(mark("message:read", &room.id, json!({"seq": 4}))).await;
+    assert_told(&tablet, "message:read", &room.id, &room.users[1].id, 4).await;
+    assert_told(&ann, "message:read", &room.id, &room.users[1].id, 4).await;
+    bob.barrier().await;
+    assert!(bob.frames.all().iter().all(|it| it["type"] != "message:read"));
+}
+
+#[tokio::test]
+async fn who_is_no_member_is_not_told() {
+    let deployment = shared().await;
+    let (room, [ann, bob], _) = three().await;
+    let eve = deployment.user("eve").await.connect().await;
+    bob.send(mark("message:read", &room.id, json!({"seq": 4}))).await;
+    assert_told(&ann, "message:read", &room.id, &room.users[1].id, 4).await;
+    eve.barrier().await;
+    assert!(eve.frames.all().iter().all(|it| it["type"] != "message:read"));
+}
+
+#[tokio::test]
+async fn a_mark_only_ever_grows() {
+    let (room, [ann, bob], _) = three().await;
+    for (sent, told) in [(3, Some(3)), (2, None), (3, None), (4, Some(4))] {
+        bob.send(mark("message:read", &room.id, json!({"seq": sent}))).await;
+        if let Some(seq) = told {
+            assert_told(&ann, "message:read", &room.id, &room.users[1].id, seq).await;
+        }
+    }
+    ann.barrier().await;
+    let told: Vec<Value> = ann
+        .frames
+        .all()
+        .into_iter()
+        .filter(|it| it["type"] == "message:read")
+        .collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+#[tokio::test]
+async fn a_mark_above_the_head_is_clamped_to_it() {
+    let (room, [ann, bob], _) = three().await;
+    bob.send(mark("message:read", &room.id, json!({"seq": 1_000_000})))
+        .await;
+    assert_told(&ann, "message:read", &room.id, &room.users[1].id, 4).await;
+    ann.say(&room.id, "four").await;
+    bob.send(mark("message:read", &room.id, json!({"seq": 5}))).await;
+    assert_told(&ann, "message:read", &room.id, &room.users[1].id, 5).await;
+}
+
+#[tokio::test]
+async fn both_marks_or_none_or_one_of_the_wrong_type_is_invalid() {
+    let (room, [_, bob], acks) = three().await;
+    let server_id = &acks[0]["server_id"];
+    for wrong in [
+        json!({"seq": 2, "server_id": server_id}),
+        json!({}),
+        json!({"seq": "2"}),
+        json!({"seq": -1}),
+        json!({"seq": 1.5}),
+        json!({"seq": {"$gt": 0}}),
+        json!({"server_id": 7}),
+    ] {
+        bob.send(mark("message:read", &room.id, wrong.clone())).await;
+        assert_eq!(bob.expect_error("invalid").await["ref"], "mark", "{wrong}");
+    }
+    bob.send(json!({"type": "message:read", "seq": 2, "ref": "mark"})).await;
+    assert_eq!(bob.expect_error("invalid").await["ref"], "mark");
+}
+
+#[tokio::test]
+async fn a_mark_in_an_absent_or_foreign_conversation_is_not_found_alike() {
+    let (room, [ann, _], _) = three().await;
+    let eve = shared().await.user("eve").await.connect().await;
+    let mut told = Vec::new();
+    for conversation in [room.id.as_str(), "g00000000000000000000000000000000", "nonsense"] {
+        eve.send(mark("message:read", conversation, json!({"seq": 2}))).await;
+        told.push(eve.expect_error("not_found").await);
+    }
+    assert!(told.iter().all(|it| *it == told[0]), "{told:?}");
+    ann.barrier().await;
+    assert!(ann.frames.all().iter().all(|it| it["type"] != "message:read"));
+}
+
+#[tokio::test]
+async fn a_mark_at_a_message_of_another_conversation_is_refused() {
+    let (room, [ann, bob], _) = three().await;
+    let (_, _, elsewhere) = three().await;
+    bob.send(mark(
+        "message:read",
+        &room.id,
+        json!({"server_id": elsewhere[0]["server_id"]}),
+    ))
+    .await;
+    let error = bob.expect("error").await;
+    assert!(
+        matches!(error["code"].as_str(), Some("not_found" | "invalid")),
+        "{error}"
+    );
+    ann.barrier().await;
+    assert!(ann.frames.all().iter().all(|it| it["type"] != "message:read"));
+}
+
+#[tokio::test]
+async fn a_resume_brings_the_marks_that_changed_before_its_checkpoint() {
+    let (room, [ann, bob], _) = three().await;
+    let cursor = ann.settled_cursor().await;
+    ann.kill().await;
+    // Another device hears of it, so that it is certain to have happened.
+    let desktop = room.users[0].connect_at(1).await;
+    for (kind, seq) in [("message:delivered", 4), ("message:read", 3)] {
+        bob.send(mark(kind, &room.id, json!({"seq": seq}))).await;
+        assert_told(&desktop, kind, &room.id, &room.users[1].id, seq).await;
+    }
+    let again = room.users[0].socket().resume(&cursor).connect().await;
+    again.expect("checkpoint").await;
+    let frames = again.frames.all();
+    let checkpoint = frames.iter().position(|it| it["type"] == "checkpoint").unwrap();
+    for (kind, seq) in [("message:delivered", 4), ("message:read", 3)] {
+        let found = frames[..checkpoint].iter().find(|it| it["type"] == kind);
+        assert_eq!(
+            found.map(|it| &it["seq"]),
+            Some(&json!(seq)),
+            "{kind} before the checkpoint: {frames:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn marks_are_shown_with_the_members() {
+    let (room, [ann, bob], _) = three().await;
+    for (kind, seq) in [("message:delivered", 4), ("message:read", 3)] {
+        bob.send(mark(kind, &room.id, json!({"seq": seq}))).await;
+        assert_told(&ann, kind, &room.id, &room.users[1].id, seq).await;
+    }
+    let path = format!("/v1/conversations/{}", room.id);
+    let seen_by_ann = room.users[0].api.get(&path).await.ok();
+    let members = seen_by_ann["members"].as_array().unwrap();
+    let bobs = members
+        .iter()
+        .find(|it| it["user_id"] == room.users[1].id.as_str())
+        .unwrap();
+    assert_eq!((&bobs["read_seq"], &bobs["delivered_seq"]), (&json!(3), &json!(4)));
+    assert_eq!(room.users[1].api_at(1).get(&path).await.ok()["read_seq"], 3);
+}
+
+#[tokio::test]
+async fn in_a_group_of_more_than_100_only_those_who_sent_in_between_are_told() {
+    let deployment = shared().await;
+    let [ann, bob, eve] = deployment.users(["ann", "bob", "eve"]).await;
+    let crowd: Vec<String> = (0..110).map(|it| format!("{}-member-{it}", ann.id)).collect();
+    let mut others: Vec<&str> = crowd.iter().map(String::as_str).collect();
+    others.extend([bob.id.as_str(), eve.id.as_str()]);
+    let room = ann.api.group(&others).await;
+    let (sender, reader, tablet, silent) = (
+        ann.connect().await,
+        bob.connect().await,
+        bob.connect_at(1).await,
+        eve.connect_at(1).await,
+    );
+    sender.say(&room, "one").await;
+    reader.expect_text("one").await;
+    reader.send(mark("message:read", &room, json!({"seq": 2}))).await;
+    assert_told(&sender, "message:read", &room, &bob.id, 2).await;
+    assert_told(&tablet, "message:read", &room, &bob.id, 2).await;
+    // What comes after it in the log has come: so would the receipt have.
+    silent.say(&room, "two").await;
+    sender.expect_text("two").await;
+    reader.send(mark("message:read", &room, json!({"seq": 3}))).await;
+    let told = silent.expect("message:read").await;
+    assert_eq!(
+        (&told["user_id"], &told["seq"]),
+        (&json!(bob.id), &json!(3)),
+        "not 2, which was no message of hers"
+    );
+}

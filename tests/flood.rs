@@ -103,7 +103,7 @@ async fn nothing_but_refused_sends_for_ten_seconds_closes_with_4429() {
     let ann = shared().await.user("ann").await;
     let socket = ann.connect().await;
     let began = Instant::now();
-    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    let mut tick = tokio::time::interval(Duration::from_millis(3));
     while !socket.has_ended() && began.elapsed() < Duration::from_secs(14) {
         tick.tick().await;
         let frame = message(&client_id(), "g00000000000000000000000000000000", "x").to_string();

@@ -252,8 +252,9 @@ async fn while_the_message_service_hangs_sends_are_refused_and_a_retry_is_one_me
     for id in &ids {
         answers.push(ann.frames.frame("an answer", |it| it["client_id"] == id.as_str()).await);
     }
+    // Not one after the other: forty times the patience for one would be minutes.
     assert!(
-        began.elapsed() < REFUSAL_PATIENCE,
+        began.elapsed() < 3 * REFUSAL_PATIENCE,
         "all answered after {:?}",
         began.elapsed()
     );

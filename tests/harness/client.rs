@@ -122,7 +122,7 @@ impl Client {
     /// own position is a moment behind, and `seq` tells.
     fn is_news(&self, frame: &Value) -> bool {
         let fresh = self.ready["resumed"] == false;
-        let before = fresh && frame["timestamp"].as_str() <= self.ready["timestamp"].as_str();
+        let before = fresh && frame["timestamp"].as_str() < self.ready["timestamp"].as_str();
         is_durable(frame) && !before
     }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rand::seq::IndexedRandom;
 
 use super::deployment::Deployment;
+use super::frames::is_durable;
 use super::invariants::{Stored, View, assert_all_hold};
 use super::people::User;
 use super::reliable::Reliable;
@@ -12,6 +13,9 @@ use super::wait::until;
 
 /// How long recovery may take once the last fault is over.
 const RECOVERY: Duration = Duration::from_secs(25);
+
+/// Forty bursts a second: whatever dies, dies with work in its hands.
+const BURST: u32 = 10;
 
 /// Users with their apps, and conversations that all of them saw being created.
 pub struct Storm<'a> {
@@ -47,17 +51,19 @@ impl<'a> Storm<'a> {
         }
     }
 
-    /// Sends `rate` messages a second, from everybody to everywhere, until `faults` is over.
-    pub async fn during<T>(&self, rate: u32, faults: impl Future<Output = T>) -> T {
-        let mut timer = tokio::time::interval(Duration::from_secs(1) / rate);
+    /// Sends bursts of messages, from everybody to everywhere, until `faults` is over.
+    pub async fn during<T>(&self, faults: impl Future<Output = T>) -> T {
+        let mut timer = tokio::time::interval(Duration::from_millis(25));
         let mut count = 0;
         tokio::pin!(faults);
         loop {
             tokio::select! {
                 result = &mut faults => return result,
                 _ = timer.tick() => {
-                    count += 1;
-                    self.send_one(count);
+                    for _ in 0..BURST {
+                        count += 1;
+                        self.send_one(count);
+                    }
                 }
             }
         }
@@ -100,6 +106,7 @@ impl<'a> Storm<'a> {
             }
         }
         let views: Vec<View> = self.apps.into_iter().map(|(_, app)| app.finish()).collect();
+        println!("{}", summary(&views));
         assert_all_hold(&views, &stored);
         self.deployment.verify().await;
     }
@@ -118,8 +125,23 @@ impl<'a> Storm<'a> {
             log: log
                 .into_iter()
                 .filter(|it| it["conversation_id"] == room)
-                .filter(super::is_durable)
+                .filter(is_durable)
                 .collect(),
         }
     }
+}
+
+/// What the storm was like, for whoever reads the test's output.
+fn summary(views: &[View]) -> String {
+    let frames = || views.iter().flat_map(|it| &it.sockets).flat_map(|it| &it.frames);
+    let count = |kind: &str| frames().filter(|it| it["type"] == kind).count();
+    let duplicates = frames().filter(|it| it["duplicate"] == true).count();
+    format!(
+        "{} sockets, {} acks ({duplicates} duplicates), {} events, {} checkpoints, {} errors",
+        views.iter().map(|it| it.sockets.len()).sum::<usize>(),
+        count("message:ack"),
+        frames().filter(|it| is_durable(it)).count(),
+        count("checkpoint"),
+        count("error"),
+    )
 }

@@ -106,7 +106,7 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
     ready.set("nats", true);
     whole_directory(&bus, &shutdown).await;
     let log = Log::new(bus, config.stream.partitions);
-    let (hub, ends) = Hub::new(log, config.connection.memory_mib)
+    let (hub, ends) = Hub::new(log, config.connection.memory_mib, config.stream.max_age)
         .await
         .context("reading the log's ends")?;
     spawn_tails(&tasks, &hub, &config, &last);

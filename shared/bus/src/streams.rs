@@ -137,6 +137,8 @@ pub struct StreamState {
     pub first: u64,
     /// Sequence of the last entry ever written.
     pub last: u64,
+    /// When that was, in milliseconds since the epoch, by the server's clock; also where it is gone by now.
+    pub last_at_ms: i64,
 }
 
 /// Reads a stream's state. `None` where there is no such stream.
@@ -159,6 +161,7 @@ pub async fn state(bus: &Bus, stream: &str) -> Result<Option<StreamState>, Strea
             info.state.first_sequence
         },
         last,
+        last_at_ms: i64::try_from(info.state.last_timestamp.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX),
     }))
 }
 

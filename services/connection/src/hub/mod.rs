@@ -13,6 +13,7 @@ pub mod window;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bus::tail::{Start, TailEvent};
 use bus::{Log, LogError, directory};
@@ -47,6 +48,7 @@ pub struct Hub {
     resets: AtomicU64,
     sessions: AtomicU64,
     heads: Heads,
+    max_age: Duration,
 }
 
 /// Readings of the lanes' ends, shared by all who ask while one is under way.
@@ -63,7 +65,7 @@ impl Hub {
     ///
     /// # Errors
     /// NATS did not answer.
-    pub async fn new(log: Log, memory_mib: u64) -> Result<(Arc<Self>, Vec<u64>), LogError> {
+    pub async fn new(log: Log, memory_mib: u64, max_age: Duration) -> Result<(Arc<Self>, Vec<u64>), LogError> {
         let count = usize::from(log.partitions()) + 1;
         let window_bytes = usize::try_from(memory_mib << 20).unwrap_or(usize::MAX) / count;
         let (mut lanes, mut ends) = (Vec::with_capacity(count), Vec::with_capacity(count));
@@ -83,6 +85,7 @@ impl Hub {
             resets: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
             heads: Heads::default(),
+            max_age,
         };
         Ok((Arc::new(hub), ends))
     }

@@ -1,5 +1,6 @@
 //! Where a reader may go on: cursors and times from outside, held against the log.
 
+use bus::streams::StreamState;
 use bus::{Lane, LogError};
 use protocol::server_frame::ResyncReason;
 use protocol::{Cursor, Timestamp, envelope};
@@ -66,8 +67,7 @@ impl Hub {
             let Some(state) = self.log.state(lane.lane).await? else {
                 return Ok(Resume::Refused(ResyncReason::OtherLog));
             };
-            if lane.lane != Lane::Receipts && state.first > 1 && self.begins_after(lane.lane, state.first, time).await?
-            {
+            if lane.lane != Lane::Receipts && self.has_lost_since(lane.lane, &state, time).await? {
                 return Ok(Resume::Refused(ResyncReason::Expired));
             }
             let first = self.log.first_since(lane.lane, from.clone()).await?;
@@ -76,12 +76,16 @@ impl Hub {
         Ok(Resume::From(positions))
     }
 
-    /// Whether the oldest entry kept was stamped after `time`, so that others from after it may be gone.
-    async fn begins_after(&self, lane: Lane, first: u64, time: Timestamp) -> Result<bool, LogError> {
-        let Some(record) = self.log.at(lane, first).await? else {
-            // Nothing is kept: whatever came after that time up to now may be gone.
-            return Ok(time < Timestamp::now());
+    /// Whether entries from after `time` may be gone: the log forgets by age, so only what is older than that can be.
+    async fn has_lost_since(&self, lane: Lane, state: &StreamState, time: Timestamp) -> Result<bool, LogError> {
+        if state.first <= 1 {
+            return Ok(false);
+        }
+        let Some(record) = self.log.at(lane, state.first).await? else {
+            return Ok(time.as_millis() <= state.last_at_ms);
         };
-        Ok(envelope::decode(&record.payload).is_ok_and(|(_, head)| time < head.timestamp))
+        let kept_from = Timestamp::now().as_millis() - i64::try_from(self.max_age.as_millis()).unwrap_or(i64::MAX);
+        let first_is_later = envelope::decode(&record.payload).is_ok_and(|(_, head)| time < head.timestamp);
+        Ok(first_is_later && time.as_millis() < kept_from)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use protocol::client_frame::Reference;
 use protocol::rpc::ReceiptKind;
-use protocol::{ClientId, ConversationId};
+use protocol::{ClientId, ConversationId, Timestamp};
 use tokio::time::{Duration, Instant};
 
 /// A send whose outcome stayed unknown is remembered this long: the log may still show it.
@@ -21,8 +21,8 @@ struct Send {
     unanswered: u32,
     /// How far the lane was dispatched at the first of them: a message before that is none of this session's.
     sent_after: u64,
-    /// Lane and position of the message, once it is known to be in the log.
-    logged: Option<(usize, u64)>,
+    /// The message, once it is known to be in the log.
+    logged: Option<Logged>,
     unknown_since: Option<Instant>,
 }
 
@@ -33,14 +33,38 @@ pub struct Own {
     receipts: HashMap<(ConversationId, ReceiptKind), u64>,
 }
 
+/// A message of this session in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Logged {
+    /// Its lane.
+    pub lane: usize,
+    /// Its position in the lane.
+    pub position: u64,
+    /// Its place in the conversation.
+    pub seq: u64,
+    /// When it was accepted.
+    pub timestamp: Timestamp,
+}
+
+/// What a client is to be told when a send of his was not answered.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Tell {
+    /// The refusal.
+    Refusal,
+    /// That it is in the log nevertheless.
+    Ack(Logged),
+    /// Nothing: he has his answer.
+    Nothing,
+}
+
 /// What to do about a message of this session that the log shows.
 #[derive(Debug, PartialEq)]
 pub enum Seen {
     /// It is not of this session: deliver it.
     NotOurs,
-    /// Acked already: nothing.
-    Acked,
-    /// The log is the ack: answer with this.
+    /// It was answered, or will be: nothing.
+    Known,
+    /// Its sender was told that the outcome is unknown; now it is known: answer with this.
     AckNow(ClientId, Option<Reference>),
 }
 
@@ -72,56 +96,60 @@ impl Own {
     }
 
     /// Notes that a send was acked, and whether the client is still to be told.
-    pub fn acked(&mut self, conversation: &ConversationId, client_id: &ClientId, lane: usize, position: u64) -> bool {
+    pub fn acked(&mut self, conversation: &ConversationId, client_id: &ClientId, logged: Logged) -> bool {
         let Some(send) = self.sends.get_mut(&(conversation.clone(), client_id.clone())) else {
             return true;
         };
-        send.logged = Some((lane, position));
+        send.logged = Some(logged);
         let tell = send.unanswered > 0;
         send.unanswered = send.unanswered.saturating_sub(1);
         tell
     }
 
-    /// Notes that a send was refused, for good or with an unknown outcome, and whether the client is to be told.
+    /// Notes that a send was refused, for good or with an unknown outcome, and what the client is to be told.
     pub fn refused(
         &mut self,
         conversation: &ConversationId,
         client_id: &ClientId,
         unknown: bool,
         now: Instant,
-    ) -> bool {
+    ) -> Tell {
         let key = (conversation.clone(), client_id.clone());
         let Some(send) = self.sends.get_mut(&key) else {
-            return true;
+            return Tell::Refusal;
         };
-        let tell = send.unanswered > 0;
-        send.unanswered = send.unanswered.saturating_sub(1);
+        if send.unanswered == 0 {
+            return Tell::Nothing;
+        }
+        send.unanswered -= 1;
+        if let Some(logged) = send.logged.filter(|_| unknown) {
+            return Tell::Ack(logged);
+        }
         if unknown {
             send.unknown_since = Some(now);
         } else if send.unanswered == 0 && send.logged.is_none() {
             self.sends.remove(&key);
         }
-        tell
+        Tell::Refusal
     }
 
     /// The log shows a message of this session's user.
-    pub fn seen(&mut self, conversation: &ConversationId, client_id: &ClientId, lane: usize, position: u64) -> Seen {
+    pub fn seen(&mut self, conversation: &ConversationId, client_id: &ClientId, logged: Logged) -> Seen {
         if self.sends.is_empty() {
             return Seen::NotOurs;
         }
         let Some(send) = self.sends.get_mut(&(conversation.clone(), client_id.clone())) else {
             return Seen::NotOurs;
         };
-        if position <= send.sent_after {
+        if logged.position <= send.sent_after {
             // Sent before, by another socket, and now retried by this one: the retry has an answer of its own.
             return Seen::NotOurs;
         }
-        if send.logged.replace((lane, position)).is_some() {
-            return Seen::Acked;
+        send.logged = Some(logged);
+        if send.unanswered == 0 && send.unknown_since.take().is_some() {
+            return Seen::AckNow(send.client_id.clone(), send.reference.clone());
         }
-        send.unanswered = send.unanswered.saturating_sub(1);
-        send.unknown_since = None;
-        Seen::AckNow(send.client_id.clone(), send.reference.clone())
+        Seen::Known
     }
 
     /// Notes a receipt of this session, so that it is not told of it.
@@ -140,7 +168,7 @@ impl Own {
     /// Forgets what the session's stream has passed.
     pub fn passed(&mut self, positions: &[u64], now: Instant) {
         self.sends.retain(|_, send| {
-            let ahead = |(lane, position): (usize, u64)| positions.get(lane).is_none_or(|at| *at < position);
+            let ahead = |it: Logged| positions.get(it.lane).is_none_or(|at| *at < it.position);
             let recent = |since: Instant| now.saturating_duration_since(since) < UNKNOWN_KEPT;
             send.unanswered > 0 || send.logged.is_some_and(ahead) || send.unknown_since.is_some_and(recent)
         });
@@ -161,13 +189,25 @@ mod tests {
         )
     }
 
+    const LOGGED: Logged = Logged {
+        lane: 0,
+        position: 7,
+        seq: 3,
+        timestamp: Timestamp::EPOCH,
+    };
+
     #[test]
-    fn the_log_acks_what_the_reply_has_not_and_only_once() {
+    fn the_log_is_the_ack_when_the_reply_was_lost_and_only_then() {
         let (conversation, id) = ids();
         let mut own = Own::default();
         own.sending(&conversation, &id, None, 0);
-        assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::AckNow(id.clone(), None));
-        assert!(!own.acked(&conversation, &id, 0, 7), "the late reply is no second ack");
+        assert_eq!(
+            own.seen(&conversation, &id, LOGGED),
+            Seen::Known,
+            "the reply may still come"
+        );
+        assert_eq!(own.refused(&conversation, &id, true, Instant::now()), Tell::Ack(LOGGED));
+        assert!(!own.acked(&conversation, &id, LOGGED), "a late reply is no second ack");
     }
 
     #[test]
@@ -175,11 +215,11 @@ mod tests {
         let (conversation, id) = ids();
         let mut own = Own::default();
         own.sending(&conversation, &id, None, 0);
-        assert!(own.acked(&conversation, &id, 0, 7));
+        assert!(own.acked(&conversation, &id, LOGGED));
         own.passed(&[6], Instant::now());
-        assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::Acked);
+        assert_eq!(own.seen(&conversation, &id, LOGGED), Seen::Known);
         own.passed(&[7], Instant::now());
-        assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::NotOurs);
+        assert_eq!(own.seen(&conversation, &id, LOGGED), Seen::NotOurs);
     }
 
     #[test]
@@ -187,8 +227,8 @@ mod tests {
         let (conversation, id) = ids();
         let mut own = Own::default();
         own.sending(&conversation, &id, None, 0);
-        own.refused(&conversation, &id, true, Instant::now());
-        assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::AckNow(id, None));
+        assert_eq!(own.refused(&conversation, &id, true, Instant::now()), Tell::Refusal);
+        assert_eq!(own.seen(&conversation, &id, LOGGED), Seen::AckNow(id, None));
     }
 
     #[test]
@@ -197,9 +237,9 @@ mod tests {
         let mut own = Own::default();
         own.sending(&conversation, &id, None, 0);
         own.sending(&conversation, &id, None, 0);
-        assert!(own.acked(&conversation, &id, 0, 7));
-        assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::Acked);
-        assert!(own.acked(&conversation, &id, 0, 7));
+        assert!(own.acked(&conversation, &id, LOGGED));
+        assert_eq!(own.seen(&conversation, &id, LOGGED), Seen::Known);
+        assert!(own.acked(&conversation, &id, LOGGED));
     }
 
     #[test]
@@ -207,8 +247,8 @@ mod tests {
         let (conversation, id) = ids();
         let mut own = Own::default();
         own.sending(&conversation, &id, None, 7);
-        assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::NotOurs);
-        assert!(own.acked(&conversation, &id, 0, 7), "and the retry is answered");
+        assert_eq!(own.seen(&conversation, &id, LOGGED), Seen::NotOurs);
+        assert!(own.acked(&conversation, &id, LOGGED), "and the retry is answered");
     }
 
     #[test]
@@ -216,7 +256,7 @@ mod tests {
         let (conversation, id) = ids();
         let mut own = Own::default();
         own.sending(&conversation, &id, None, 0);
-        own.refused(&conversation, &id, false, Instant::now());
-        assert_eq!(own.seen(&conversation, &id, 0, 7), Seen::NotOurs);
+        assert_eq!(own.refused(&conversation, &id, false, Instant::now()), Tell::Refusal);
+        assert_eq!(own.seen(&conversation, &id, LOGGED), Seen::NotOurs);
     }
 }

@@ -13,6 +13,7 @@ use futures_util::stream::{FuturesUnordered, Stream};
 use protocol::client_frame::{MessageSend, Reference};
 use protocol::rpc::{Confirm, SendMessage, Sent};
 use protocol::{ClientId, ConversationId, Refusal, UserId};
+use tokio::time::Instant;
 
 /// Most requests of a session waiting or under way.
 const PENDING_MOST: usize = 256;
@@ -45,6 +46,8 @@ pub enum Outcome {
 struct Waiting {
     send: Box<MessageSend>,
     reference: Option<Reference>,
+    /// From the frame's arrival, not from its turn: a service that hangs must not add up.
+    deadline: Instant,
 }
 
 type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -83,20 +86,35 @@ impl Requests {
 
     /// Sends a message after those of this session to the same conversation.
     pub fn send(&mut self, conversation: ConversationId, send: Box<MessageSend>, reference: Option<Reference>) {
+        let waiting = Waiting {
+            send,
+            reference,
+            deadline: Instant::now() + DEADLINE,
+        };
         if let Some(queue) = self.waiting.get_mut(&conversation) {
-            queue.push_back(Waiting { send, reference });
+            queue.push_back(waiting);
             self.waiting_count += 1;
             return;
         }
         self.waiting.insert(conversation.clone(), VecDeque::new());
-        self.start(conversation, send, reference);
+        self.start(conversation, waiting);
     }
 
-    fn start(&mut self, conversation: ConversationId, send: Box<MessageSend>, reference: Option<Reference>) {
+    fn start(&mut self, conversation: ConversationId, waiting: Waiting) {
+        let Waiting {
+            send,
+            reference,
+            deadline,
+        } = waiting;
         let (bus, user_id) = (self.bus.clone(), self.user.clone());
         self.running.push(Box::pin(async move {
             let client_id = send.client_id.clone();
-            let result = bus::rpc::call(&bus, &SendMessage { user_id, send: *send }, DEADLINE).await;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let result = if left.is_zero() {
+                Err(Refusal::unavailable("the service is slow: it was not sent, try again"))
+            } else {
+                bus::rpc::call(&bus, &SendMessage { user_id, send: *send }, left).await
+            };
             Outcome::Sent {
                 conversation,
                 client_id,
@@ -129,9 +147,9 @@ impl Requests {
     fn start_next(&mut self, conversation: &ConversationId) {
         let next = self.waiting.get_mut(conversation).and_then(VecDeque::pop_front);
         match next {
-            Some(Waiting { send, reference }) => {
+            Some(waiting) => {
                 self.waiting_count -= 1;
-                self.start(conversation.clone(), send, reference);
+                self.start(conversation.clone(), waiting);
             }
             None => {
                 self.waiting.remove(conversation);

@@ -9,8 +9,10 @@ use std::task::{Context, Poll};
 
 use bus::LogError;
 use futures_util::{Sink, Stream};
+use protocol::client_frame::Reference;
+use protocol::rpc::Sent;
 use protocol::server_frame::{Draining, ErrorFrame, MessageAck, Resync, ResyncReason, close};
-use protocol::{Code, Refusal, ServerFrame, ServerId};
+use protocol::{ClientId, Code, ConversationId, Refusal, ServerFrame, ServerId};
 use rand::Rng;
 use tokio::time::{Duration, Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
@@ -18,7 +20,7 @@ use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 
 use super::limiter::Limiter;
-use super::own::{Own, Seen};
+use super::own::{Logged, Own, Seen, Tell};
 use super::requests::{Outcome, Requests};
 use super::{Meter, Session, frames};
 use crate::app::App;
@@ -271,37 +273,9 @@ impl Socket {
                 conversation,
                 client_id,
                 reference,
-                result: Ok(sent),
+                result,
             } => {
-                let lane = self.app.hub.lane_of(&conversation);
-                self.app.hub.lanes[lane].note(sent.position);
-                if self.own.acked(&conversation, &client_id, lane, sent.position) {
-                    self.reply(ServerFrame::MessageAck(MessageAck {
-                        client_id,
-                        server_id: ServerId {
-                            conversation_id: conversation.clone(),
-                            seq: sent.seq,
-                        },
-                        conversation_id: conversation,
-                        seq: sent.seq,
-                        timestamp: sent.timestamp,
-                        duplicate: sent.duplicate,
-                        reference,
-                    }));
-                    self.checkpoint_soon();
-                }
-            }
-            Outcome::Sent {
-                conversation,
-                client_id,
-                reference,
-                result: Err(refusal),
-            } => {
-                let unknown = matches!(refusal.code, Code::Unavailable | Code::Internal);
-                if self.own.refused(&conversation, &client_id, unknown, Instant::now()) {
-                    let client_id = Some(client_id.as_str().to_owned());
-                    self.reply(ServerFrame::Error(ErrorFrame::of(refusal, reference, client_id)));
-                }
+                self.on_sent(conversation, client_id, reference, result);
             }
             Outcome::Confirmed { result: Ok(()), .. } => {}
             Outcome::Confirmed {
@@ -311,6 +285,44 @@ impl Socket {
                 self.reply(ServerFrame::Error(ErrorFrame::of(refusal, reference, None)));
             }
         }
+    }
+
+    fn on_sent(
+        &mut self,
+        conversation: ConversationId,
+        client_id: ClientId,
+        reference: Option<Reference>,
+        result: Result<Sent, Refusal>,
+    ) {
+        let (logged, duplicate) = match result {
+            Ok(sent) => {
+                let lane = self.app.hub.lane_of(&conversation);
+                self.app.hub.lanes[lane].note(sent.position);
+                let logged = Logged {
+                    lane,
+                    position: sent.position,
+                    seq: sent.seq,
+                    timestamp: sent.timestamp,
+                };
+                if !self.own.acked(&conversation, &client_id, logged) {
+                    return;
+                }
+                (logged, sent.duplicate)
+            }
+            Err(refusal) => {
+                let unknown = matches!(refusal.code, Code::Unavailable | Code::Internal);
+                match self.own.refused(&conversation, &client_id, unknown, Instant::now()) {
+                    Tell::Ack(logged) => (logged, false),
+                    Tell::Nothing => return,
+                    Tell::Refusal => {
+                        let client_id = Some(client_id.as_str().to_owned());
+                        return self.reply(ServerFrame::Error(ErrorFrame::of(refusal, reference, client_id)));
+                    }
+                }
+            }
+        };
+        self.reply(ack(&conversation, client_id, reference, logged, duplicate));
+        self.checkpoint_soon();
     }
 
     /// Hands frames to the socket until it has enough for one write, brings lanes forward that are behind, and adds
@@ -370,23 +382,17 @@ impl Socket {
         let id = &event.conversation_id;
         match &event.kind {
             Kind::Message(sender, client_id) if *sender == self.session.user_id => {
-                match self.own.seen(id, client_id, event.lane, event.position) {
+                let logged = Logged {
+                    lane: event.lane,
+                    position: event.position,
+                    seq: event.seq,
+                    timestamp: event.timestamp,
+                };
+                match self.own.seen(id, client_id, logged) {
                     Seen::NotOurs => {}
-                    Seen::Acked => return None,
+                    Seen::Known => return None,
                     Seen::AckNow(client_id, reference) => {
-                        let ack = MessageAck {
-                            client_id,
-                            server_id: ServerId {
-                                conversation_id: id.clone(),
-                                seq: event.seq,
-                            },
-                            conversation_id: id.clone(),
-                            seq: event.seq,
-                            timestamp: event.timestamp,
-                            duplicate: false,
-                            reference,
-                        };
-                        return Some(ServerFrame::MessageAck(ack).encode().into());
+                        return Some(ack(id, client_id, reference, logged, false).encode().into());
                     }
                 }
             }
@@ -548,4 +554,25 @@ impl Socket {
         }
         Ok(())
     }
+}
+
+fn ack(
+    conversation_id: &ConversationId,
+    client_id: ClientId,
+    reference: Option<Reference>,
+    logged: Logged,
+    duplicate: bool,
+) -> ServerFrame {
+    ServerFrame::MessageAck(MessageAck {
+        client_id,
+        server_id: ServerId {
+            conversation_id: conversation_id.clone(),
+            seq: logged.seq,
+        },
+        conversation_id: conversation_id.clone(),
+        seq: logged.seq,
+        timestamp: logged.timestamp,
+        duplicate,
+        reference,
+    })
 }

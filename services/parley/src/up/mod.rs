@@ -125,11 +125,31 @@ fn hints(plan: &Plan) -> String {
     } else {
         format!(" --server http://{first}")
     };
+    let parley = program();
     format!(
         "parley: data and logs are in {}; Ctrl-C ends everything, the data stays\n\
-         parley: a token:  parley token --user ann{data}\n\
-         parley: a chat:   parley chat --user ann{server} bob    and in another terminal    parley chat --user \
-         bob{server} ann",
+         parley: talk from two other terminals:\n\
+         \x20   {parley} chat --user ann{server}{data} bob\n\
+         \x20   {parley} chat --user bob{server}{data} ann\n\
+         parley: a token for a program of yours:\n\
+         \x20   {parley} token --user ann{data}",
         folder.display()
     )
+}
+
+/// How this program is called from here: by its name where it is on the PATH, else by its path.
+fn program() -> String {
+    let Ok(here) = std::env::current_exe() else {
+        return "parley".to_owned();
+    };
+    let on_path = std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| folder.join("parley").canonicalize().is_ok_and(|it| it == here))
+    });
+    if on_path {
+        return "parley".to_owned();
+    }
+    let inside = std::env::current_dir()
+        .ok()
+        .and_then(|folder| here.strip_prefix(folder).ok().map(PathBuf::from));
+    inside.unwrap_or(here).display().to_string()
 }

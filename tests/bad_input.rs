@@ -269,3 +269,29 @@ async fn an_absent_a_foreign_and_an_impossible_conversation_are_not_found_alike(
     elsewhere.assert_unharmed().await;
     scene.assert_unharmed().await;
 }
+
+#[tokio::test]
+async fn thousands_of_broken_frames_harm_nothing() {
+    let scene = Scene::new().await;
+    let socket = scene.room.users[0].connect().await;
+    // To a conversation that is none: even what is still a proper send is answered by an error.
+    let whole = message(&client_id(), "g00000000000000000000000000000000", "x").to_string();
+    let mut sent = 0;
+    for position in 0..whole.len() {
+        for byte in [b'"', b'{', b'}', b'\\', b'9', b','] {
+            let mut bytes = whole.clone().into_bytes();
+            bytes[position] = byte;
+            socket.send_text(&String::from_utf8(bytes).unwrap()).await;
+        }
+        socket.send_text(&whole[..position]).await;
+        sent += 7;
+    }
+    assert!(sent > 900);
+    for _ in 0..sent {
+        socket.expect("error").await;
+    }
+    socket.assert_quiet().await;
+    scene.assert_unharmed().await;
+    let log = shared().await.stderr();
+    assert!(!log.contains("panicked"), "{log}");
+}

@@ -126,3 +126,61 @@ async fn a_token_is_all_that_parley_token_prints() {
     assert_eq!(text.trim().split('.').count(), 3, "{text}");
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[tokio::test]
+async fn any_number_of_partitions_works() {
+    for partitions in ["1", "16"] {
+        let deployment = Deployment::start()
+            .env("PARLEY_STREAM__PARTITIONS", partitions)
+            .launch()
+            .await;
+        for _ in 0..5 {
+            let room = deployment.direct().await;
+            let bob = room.users[1].connect().await;
+            room.users[0].api.say(&room.id, "hello").await;
+            bob.expect_text("hello").await;
+            assert_eq!(room.users[1].api.history_forwards(&room.id, 50).await.len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_message_and_no_token_is_in_any_log() {
+    let deployment = Deployment::start()
+        .separate()
+        .env("PARLEY_LOG__LEVEL", "debug")
+        .launch()
+        .await;
+    let room = deployment.direct().await;
+    let text = "for your eyes only";
+    let bob = room.users[1].socket().first_frame().connect().await;
+    room.users[0].connect().await.say(&room.id, text).await;
+    bob.expect_text(text).await;
+    bob.send_text(&format!("{{\"type\":\"message:send\",\"text\":\"{text}\""))
+        .await;
+    bob.expect_error("bad_frame").await;
+    room.users[1].api.history(&room.id, "").await.ok();
+    room.users[0]
+        .socket()
+        .query_token()
+        .open()
+        .await
+        .send_text(r#"{"type":"ping"}"#)
+        .await;
+    let mut logs = vec![deployment.stderr(), deployment.stdout()];
+    for entry in std::fs::read_dir(deployment.data().join("logs"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        logs.push(String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap()).into_owned());
+    }
+    assert!(
+        logs.iter().map(String::len).sum::<usize>() > 1_000,
+        "there are logs to look at"
+    );
+    for secret in [text, &room.users[0].token, &room.users[1].token] {
+        let line = logs.iter().flat_map(|it| it.lines()).find(|it| it.contains(secret));
+        assert!(line.is_none(), "{line:?}");
+    }
+}

@@ -198,3 +198,23 @@ async fn only_the_exact_origins_of_the_list_may_come() {
         assert_eq!(ann.socket().origin(origin).refused().await, 403, "{origin}");
     }
 }
+
+#[tokio::test]
+async fn what_is_sent_right_after_auth_waits_for_it() {
+    let room = shared().await.direct().await;
+    let socket = room.users[0].socket().anonymous().open().await;
+    socket.send(json!({"type": "auth", "token": room.users[0].token})).await;
+    let id = socket.send_message(&room.id, "in one breath").await;
+    socket.wait_ack(&id).await;
+    let first = socket.frames.all()[0].clone();
+    assert_eq!(first["type"], "ready", "{first}");
+}
+
+#[tokio::test]
+async fn what_is_sent_right_after_the_upgrade_waits_for_ready() {
+    let room = shared().await.direct().await;
+    let socket = room.users[0].socket().open().await;
+    let id = socket.send_message(&room.id, "in one breath").await;
+    socket.wait_ack(&id).await;
+    assert_eq!(socket.frames.all()[0]["type"], "ready");
+}

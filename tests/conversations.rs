@@ -275,17 +275,17 @@ async fn of_more_than_100_members_only_the_first_100_are_listed() {
 async fn unread_stops_at_100() {
     let room = tuned().await.direct().await;
     let ann = room.users[0].connect().await;
-    let mut ids = Vec::new();
-    for number in 0..105 {
-        ids.push(ann.send_message(&room.id, &number.to_string()).await);
-    }
-    for id in &ids {
-        ann.wait_ack(id).await;
-    }
+    ann.say_all(&room.id, (0..105).map(|it| it.to_string())).await;
     let shown = room.users[1]
         .api
         .get(&format!("/v1/conversations/{}", room.id))
         .await
         .ok();
     assert_eq!(shown["unread"], 100);
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_a_problem_document_too() {
+    let ann = shared().await.user("ann").await;
+    ann.api.get("/v1/no-such-thing").await.assert_problem(404, "not_found");
 }

@@ -134,3 +134,34 @@ async fn websocket_pings_and_closes_are_answered() {
     assert_eq!(socket.close_code(Duration::from_secs(5)).await, Some(1000));
     assert!(socket.ends_within(Duration::from_secs(5)).await);
 }
+
+#[tokio::test]
+async fn who_says_nothing_but_still_takes_queued_events_is_not_closed() {
+    let room = tuned().await.direct().await;
+    let mut slow = RawSocket::connect_small(&room.users[1].nodes()[0]).await;
+    slow.upgrade(&room.users[1].token).await;
+    let ann = room.users[0].connect().await;
+    let text = "\u{1F40C}".repeat(4_000);
+    const EVENTS: usize = 400;
+    ann.say_all(&room.id, std::iter::repeat_n(text.clone(), EVENTS)).await;
+    // Takes 6 MB in about four heartbeats, and answers no ping meanwhile.
+    let began = Instant::now();
+    let mut taken = 0;
+    while taken < EVENTS {
+        let frame = slow.next(Duration::from_secs(5)).await.expect("still open");
+        assert_eq!(
+            frame.close_code(),
+            None,
+            "closed after {taken} events and {:?}",
+            began.elapsed()
+        );
+        taken += usize::from(frame.payload.len() > text.len());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(began.elapsed() > Duration::from_secs(3), "too fast to prove anything");
+    assert_eq!(
+        slow.close_code(Duration::from_secs(5)).await,
+        Some(4408),
+        "now it is only silent"
+    );
+}

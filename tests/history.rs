@@ -8,13 +8,7 @@ use crate::harness::{Room, shared, tuned};
 async fn filled(count: u64) -> Room<2> {
     let room = tuned().await.direct().await;
     let ann = room.users[0].connect().await;
-    let mut ids = Vec::new();
-    for seq in 2..count + 2 {
-        ids.push(ann.send_message(&room.id, &seq.to_string()).await);
-    }
-    for id in &ids {
-        ann.wait_ack(id).await;
-    }
+    ann.say_all(&room.id, (2..count + 2).map(|it| it.to_string())).await;
     room
 }
 

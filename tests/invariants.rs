@@ -21,6 +21,7 @@ fn checkpoint(cursor: &str) -> Value {
 fn socket(resume: Option<&str>, frames: Vec<Value>) -> SocketView {
     SocketView {
         resume: resume.map(Into::into),
+        sent: Vec::new(),
         frames,
     }
 }
@@ -186,6 +187,24 @@ fn an_acked_message_that_is_nowhere_is_caught() {
 #[test]
 fn an_ack_of_somebody_elses_message_is_caught() {
     assert_caught("bob was acked", |views, _| views[1].sockets[1].frames.push(ack(6)));
+}
+
+fn send(number: u64, retry: bool) -> Value {
+    json!({"conversation_id": "c", "client_id": format!("id-{number}"), "retry": retry})
+}
+
+#[test]
+fn a_send_that_overtook_another_is_caught() {
+    assert_caught("4 was sent after what became 5", |views, _| {
+        views[0].sockets[0].sent = [2, 3, 5, 4, 6].map(|it| send(it, false)).into();
+    });
+}
+
+#[test]
+fn a_retry_may_be_overtaken() {
+    let (mut views, stored) = honest();
+    views[0].sockets[0].sent = [send(2, false), send(5, false), send(4, false), send(5, true)].into();
+    assert_eq!(violations(&views, &stored), Vec::<String>::new());
 }
 
 #[test]

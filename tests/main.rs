@@ -7,6 +7,7 @@
 mod harness;
 
 mod bad_input;
+mod catch_up;
 mod chat;
 mod configure;
 mod connect;

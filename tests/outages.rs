@@ -277,3 +277,27 @@ async fn while_the_message_service_hangs_sends_are_refused_and_a_retry_is_one_me
     seen.dedup();
     assert_eq!(seen.len(), 60, "each client id once");
 }
+
+#[tokio::test]
+async fn with_stored_acks_nothing_is_acked_that_mongodb_does_not_hold() {
+    let deployment = two_nodes().env("PARLEY_STREAM__ACK", "stored").launch().await;
+    let room = deployment.direct().await;
+    let (ann, bob) = sockets(&room).await;
+    ann.say(&room.id, "one").await;
+    bob.expect_text("one").await;
+    deployment.pause("mongod");
+    let began = Instant::now();
+    let id = ann.send_message(&room.id, "two").await;
+    ann.wait_error(&id, "unavailable").await;
+    assert!(
+        began.elapsed() < REFUSAL_PATIENCE,
+        "unavailable after {:?}",
+        began.elapsed()
+    );
+    deployment.unpause("mongod");
+    let mut retry = message(&id, &room.id, "two");
+    retry["retry"] = json!(true);
+    assert_eq!(ann.send_patiently(retry).await["seq"], 3);
+    bob.expect_text("two").await;
+    bob.assert_quiet().await;
+}

@@ -236,3 +236,21 @@ async fn a_cursor_of_another_deployment_is_of_another_log() {
     assert_eq!(socket.ready["resumed"], json!(false));
     assert_eq!(socket.expect("resync").await["reason"], "other_log");
 }
+
+#[tokio::test]
+async fn a_cursor_with_any_letter_changed_is_refused_or_resumed_and_never_more() {
+    let room = shared().await.direct().await;
+    let good = room.users[1].connect().await.settled_cursor().await;
+    for position in 0..good.len() {
+        for letter in ["A", "_", "7"] {
+            let mut changed = good.clone();
+            changed.replace_range(position..=position, letter);
+            let socket = room.users[1].socket().resume(&changed).connect().await;
+            if socket.ready["resumed"] == false {
+                socket.expect("resync").await;
+            }
+            socket.expect("checkpoint").await;
+        }
+    }
+    room.users[0].api.say(&room.id, "still here").await;
+}

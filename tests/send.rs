@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Room, client_id, message, shared};
+use crate::harness::{Room, client_id, message, shared, tuned};
 
 async fn room() -> Room<2> {
     shared().await.direct().await
@@ -235,4 +235,17 @@ async fn one_client_id_in_two_conversations_or_of_two_senders_is_two_messages() 
     let third = room.users[0].api.send(&other, &body).await;
     assert_eq!([first.status, second.status, third.status], [201, 201, 201]);
     assert_eq!((&second.body["seq"], &third.body["seq"]), (&json!(3), &json!(2)));
+}
+
+#[tokio::test]
+async fn a_burst_of_a_thousand_waits_its_turn_and_is_not_refused() {
+    let room = tuned().await.direct().await;
+    let ann = room.users[0].connect().await;
+    let mut ids = Vec::new();
+    for number in 0..1_000 {
+        ids.push(ann.send_message(&room.id, &number.to_string()).await);
+    }
+    for (number, id) in ids.iter().enumerate() {
+        assert_eq!(ann.wait_ack(id).await["seq"], number + 2);
+    }
 }

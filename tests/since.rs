@@ -152,13 +152,7 @@ async fn a_page_has_100_by_default_and_500_at_most() {
     let room = tuned().await.direct().await;
     let (ann, bob) = (room.users[0].connect().await, room.users[1].connect().await);
     let cursor = bob.settled_cursor().await;
-    let mut ids = Vec::new();
-    for number in 0..510 {
-        ids.push(ann.send_message(&room.id, &number.to_string()).await);
-    }
-    for id in &ids {
-        ann.wait_ack(id).await;
-    }
+    ann.say_all(&room.id, (0..510).map(|it| it.to_string())).await;
     let api: &Api = &room.users[1].api;
     let page = async |more: &[(&str, &str)]| {
         let page = api

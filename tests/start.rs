@@ -54,7 +54,7 @@ async fn every_process_has_its_id_and_its_port_in_a_file() {
 async fn a_service_answers_its_probes_on_its_private_port() {
     let deployment = separate().await;
     for name in SERVICES {
-        for probe in ["healthz", "readyz"] {
+        for probe in ["healthz", "readyz", "metrics"] {
             let url = format!("http://127.0.0.1:{}/{probe}", deployment.port(name));
             assert_eq!(reqwest::get(&url).await.unwrap().status(), 200, "{name} {probe}");
         }

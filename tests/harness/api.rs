@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::wait::until;
+
 /// Calls with one user's token.
 pub struct Api {
     base: String,
@@ -162,6 +164,16 @@ impl Api {
             .ok()
     }
 
+    /// A GET that is repeated while a back end is away.
+    pub async fn get_patiently(&self, path: &str) -> Value {
+        until("an answer", Duration::from_secs(25), async || {
+            let reply = self.get(path).await;
+            (reply.status != 503).then_some(reply)
+        })
+        .await
+        .ok()
+    }
+
     /// A page of history; `query` such as `before=5&limit=2`.
     pub async fn history(&self, conversation: &str, query: &str) -> Reply {
         self.get(&format!("/v1/conversations/{conversation}/messages?{query}"))
@@ -197,7 +209,9 @@ impl Api {
     }
 
     async fn history_page(&self, conversation: &str, query: &str, all: &mut Vec<Value>) -> bool {
-        let page = self.history(conversation, query).await.ok();
+        let page = self
+            .get_patiently(&format!("/v1/conversations/{conversation}/messages?{query}"))
+            .await;
         let messages = page["messages"].as_array().expect("messages");
         all.extend(messages.iter().cloned());
         let more = page["more"].as_bool().expect("`more` is a bool");

@@ -1,5 +1,6 @@
 //! One WebSocket as an independent client sees it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -74,6 +75,20 @@ impl Client {
     pub async fn say(&self, conversation: &str, text: &str) -> Value {
         let id = self.send_message(conversation, text).await;
         self.wait_ack(&id).await
+    }
+
+    /// Sends many messages, a few dozen of them under way at a time, and waits for all acks.
+    pub async fn say_all(&self, conversation: &str, texts: impl IntoIterator<Item = String>) {
+        let mut waiting = VecDeque::new();
+        for text in texts {
+            waiting.push_back(self.send_message(conversation, &text).await);
+            if waiting.len() >= 40 {
+                self.wait_ack(&waiting.pop_front().expect("not empty")).await;
+            }
+        }
+        for id in waiting {
+            self.wait_ack(&id).await;
+        }
     }
 
     /// Waits for the ack of a client id.

@@ -21,6 +21,8 @@ pub struct View {
 pub struct SocketView {
     /// The cursor that it resumed from.
     pub resume: Option<String>,
+    /// The `message:send` frames that it sent, in order.
+    pub sent: Vec<Value>,
     pub frames: Vec<Value>,
 }
 
@@ -47,6 +49,7 @@ pub fn violations(views: &[View], stored: &[Stored]) -> Vec<String> {
         found.extend(order(view).into_iter().map(|it| format!("{name}: {it}")));
         found.extend(resumes(view).into_iter().map(|it| format!("{name}: {it}")));
         found.extend(acks(view).into_iter().map(|it| format!("{name}: {it}")));
+        found.extend(overtaken(view).into_iter().map(|it| format!("{name}: {it}")));
     }
     for stored in stored {
         let of_room = views.iter().filter(|it| stored.members.contains(&it.user));
@@ -70,14 +73,28 @@ pub fn violations(views: &[View], stored: &[Stored]) -> Vec<String> {
     found
 }
 
-/// Asserts that there is no violation.
+/// Asserts that there is no violation; what every socket saw is kept in a file otherwise.
 pub fn assert_all_hold(views: &[View], stored: &[Stored]) {
     let found = violations(views, stored);
+    if found.is_empty() {
+        return;
+    }
+    let path = std::env::temp_dir().join(format!("parley-violations-{}.txt", uuid::Uuid::new_v4().simple()));
+    let mut record = String::new();
+    for (view, (index, socket)) in views
+        .iter()
+        .flat_map(|it| it.sockets.iter().enumerate().map(move |s| (it, s)))
+    {
+        record += &format!("--- {} socket {index}, resumed from {:?}\n", view.user, socket.resume);
+        record.extend(socket.sent.iter().map(|it| format!("sent {it}\n")));
+        record.extend(socket.frames.iter().map(|it| format!("{it}\n")));
+    }
+    let _ = std::fs::write(&path, record);
     let shown = &found[..found.len().min(25)];
-    assert!(
-        found.is_empty(),
-        "{} violations:\n  {}",
+    panic!(
+        "{} violations (see {}):\n  {}",
         found.len(),
+        path.display(),
         shown.join("\n  ")
     );
 }
@@ -181,6 +198,36 @@ fn acks(view: &View) -> Vec<String> {
             .all(|field| original[field] == ack[field]);
         if !same {
             found.push(format!("the retry of {id} was answered {ack}, the original {original}"));
+        }
+    }
+    found
+}
+
+/// Sends of one socket to one conversation have their `seq` in the order sent, retries excepted.
+fn overtaken(view: &View) -> Vec<String> {
+    let mut found = Vec::new();
+    // What was answered by an error has no known outcome: it may still become a message, at any place.
+    let retries = view
+        .sockets
+        .iter()
+        .flat_map(|it| &it.sent)
+        .filter(|it| it["retry"] == true);
+    let errors = view.frames().filter(|it| it["type"] == "error");
+    let excepted: HashSet<&Value> = retries.chain(errors).map(|it| &it["client_id"]).collect();
+    let seqs: HashMap<&Value, u64> = view.acks().map(|it| (&it["client_id"], seq(it))).collect();
+    for (index, socket) in view.sockets.iter().enumerate() {
+        let mut last: HashMap<&str, u64> = HashMap::new();
+        for send in socket.sent.iter().filter(|it| !excepted.contains(&it["client_id"])) {
+            let Some(&seq) = seqs.get(&send["client_id"]) else {
+                continue;
+            };
+            let before = last.insert(conversation(send), seq).unwrap_or(0);
+            if before > seq {
+                let room = conversation(send);
+                found.push(format!(
+                    "socket {index}: {room} {seq} was sent after what became {before}"
+                ));
+            }
         }
     }
     found

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// The connection.
 pub struct RawSocket {
@@ -36,6 +36,21 @@ impl RawSocket {
             .expect("a node is http://HOST:PORT")
             .to_owned();
         let stream = TcpStream::connect(&host).await.expect("the node listens");
+        Self { stream, host }
+    }
+
+    /// Connects with a small receive buffer, so that the server feels how slowly one reads.
+    pub async fn connect_small(node: &str) -> Self {
+        let host = node
+            .strip_prefix("http://")
+            .expect("a node is http://HOST:PORT")
+            .to_owned();
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(8_192).expect("a small buffer");
+        let stream = socket
+            .connect(host.parse().expect("an address"))
+            .await
+            .expect("the node listens");
         Self { stream, host }
     }
 

@@ -212,7 +212,7 @@ impl State {
             "ready" => {
                 inner.view.sockets.push(SocketView {
                     resume: resume.clone(),
-                    frames: Vec::new(),
+                    ..SocketView::default()
                 });
                 inner.take_cursor(&frame);
                 for pending in &mut inner.pending {
@@ -237,15 +237,7 @@ impl State {
 
     async fn send_due(&self, stream: &mut Stream) -> Result<(), ()> {
         let now = Instant::now();
-        let mut due = Vec::new();
-        for it in self.inner.lock().unwrap().pending.iter_mut().filter(|it| it.due <= now) {
-            let mut frame = super::message(&it.client_id, &it.conversation, &it.text);
-            if it.retry {
-                frame["retry"] = json!(true);
-            }
-            (it.retry, it.due) = (true, now + ACK_PATIENCE);
-            due.push(frame);
-        }
+        let due = self.inner.lock().unwrap().due(now);
         for frame in due {
             stream.feed(Message::text(frame.to_string())).await.map_err(drop)?;
         }
@@ -256,6 +248,23 @@ impl State {
 impl Inner {
     fn take_cursor(&mut self, frame: &Value) {
         self.cursor = Some(frame["cursor"].as_str().expect("a cursor is a string").to_owned());
+    }
+
+    /// The frames that are to be sent now, which are noted as sent on the present socket.
+    fn due(&mut self, now: Instant) -> Vec<Value> {
+        let mut frames = Vec::new();
+        for it in self.pending.iter_mut().filter(|it| it.due <= now) {
+            let mut frame = super::message(&it.client_id, &it.conversation, &it.text);
+            if it.retry {
+                frame["retry"] = json!(true);
+            }
+            (it.retry, it.due) = (true, now + ACK_PATIENCE);
+            frames.push(frame);
+        }
+        if let Some(socket) = self.view.sockets.last_mut() {
+            socket.sent.extend(frames.iter().cloned());
+        }
+        frames
     }
 
     /// What may pass is tried again later; the rest is refused for good.

@@ -113,8 +113,6 @@ impl<'a> Storm<'a> {
 
     async fn read_back(&self, room: &str, members: &[usize]) -> Stored {
         let api = &self.users[0].api;
-        let answers = async || (api.history(room, "limit=1").await.status == 200).then_some(());
-        until("history to answer", RECOVERY, answers).await;
         let (log, _) = api.since(&self.origin, 500).await;
         Stored {
             conversation: room.into(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use bus::batch::Batcher;
 use bus::connect::ConnectError;
 use bus::streams::StreamsError;
 use bus::{Bus, Log};
@@ -11,6 +12,7 @@ use config::{Config, ConfigError};
 use lifecycle::{Readiness, Shutdown, Tasks, Unavailable};
 use parking_lot::Mutex;
 use protocol::client_frame::Reference;
+use protocol::rpc::SendMessage;
 use protocol::server_frame::{Limits, Ready};
 use protocol::{Timestamp, limits};
 use tokio::net::TcpListener;
@@ -40,6 +42,8 @@ pub struct App {
     pub verifier: Verifier,
     /// Settings that matter after the start.
     pub settings: Settings,
+    /// Sends of all sessions of this node, on their way to the message service.
+    pub sends: Batcher<SendMessage>,
     /// Send limits of users over HTTP.
     pub http_sends: Mutex<UserLimits>,
 }
@@ -105,6 +109,10 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
         .map_err(streams_error)?;
     ready.set("nats", true);
     whole_directory(&bus, &shutdown).await;
+    let sends = Batcher::start(&bus)
+        .await
+        .map_err(anyhow::Error::msg)
+        .context("subscribing to answers")?;
     let log = Log::new(bus, config.stream.partitions);
     let (hub, ends) = Hub::new(log, config.connection.memory_mib, config.stream.max_age)
         .await
@@ -130,6 +138,7 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
         hub,
         verifier,
         settings,
+        sends,
         http_sends,
     });
     listener::serve(listener, api::router(app.clone()), shutdown.clone()).await;

@@ -1,5 +1,8 @@
 //! The connection service as a process of its own.
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     lifecycle::main(
         "connection",

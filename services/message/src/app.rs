@@ -153,7 +153,9 @@ async fn endpoints(service: &Service) -> Result<Server, String> {
         }};
     }
     let mut server = Server::start(service.log.bus(), MESSAGE_SERVICE).await?;
-    server.endpoint(SENDS_MOST, endpoint!(service, send, now)).await?;
+    server
+        .endpoint_of_many(SENDS_MOST, endpoint!(service, send, now))
+        .await?;
     server.endpoint(CONFIRMS_MOST, endpoint!(service, confirm, now)).await?;
     server.endpoint(CREATES_MOST, endpoint!(service, create, now)).await?;
     server.endpoint(READS_MOST, endpoint!(service, conversation)).await?;

@@ -3,6 +3,7 @@
 //! Subjects are built in [`subjects`] and streams declared in [`streams`], nowhere else. What the entries mean is for
 //! the services to know; how they are escaped, ordered, compared and read is here.
 
+pub mod batch;
 pub mod connect;
 pub mod direct;
 pub mod directory;

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::service::{Service, ServiceExt};
-use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use protocol::rpc::{Answer, Request};
 use protocol::{Code, Refusal};
 use tokio::sync::Semaphore;
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 use crate::{Bus, subjects};
 
 /// Pause before asking again when no replica was there.
-const NOBODY: Duration = Duration::from_millis(50);
+pub(crate) const NOBODY: Duration = Duration::from_millis(50);
 
 /// Asks the message service.
 ///
@@ -63,7 +64,7 @@ fn answer<R: Request>(reply: &async_nats::Message) -> Result<R::Value, Refusal> 
     }
 }
 
-fn internal(error: &dyn std::fmt::Display) -> Refusal {
+pub(crate) fn internal(error: &dyn std::fmt::Display) -> Refusal {
     tracing::error!(%error, "a request between services could not be encoded or decoded");
     Refusal::new(Code::Internal, "a fault of the server's; it has been logged")
 }
@@ -118,6 +119,30 @@ impl Server {
         Ok(())
     }
 
+    /// Serves an endpoint whose requests come alone, as in [`Server::endpoint`], or many in one message, as from
+    /// [`crate::batch::Batcher`]; at most `concurrency` messages of many are under way.
+    ///
+    /// # Errors
+    /// NATS' words.
+    pub async fn endpoint_of_many<R, F, Fut>(&mut self, concurrency: usize, handler: F) -> Result<(), String>
+    where
+        R: Request,
+        F: Fn(R) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<R::Value, Refusal>> + Send + 'static,
+    {
+        self.endpoint(concurrency, handler.clone()).await?;
+        let endpoint = self
+            .service
+            .endpoint_builder()
+            .name(format!("{}-many", R::ENDPOINT))
+            .add(subjects::message_endpoint(&format!("{}.many", R::ENDPOINT)))
+            .await
+            .map_err(|error| error.to_string())?;
+        self.serving
+            .spawn(serve_many::<R, F, Fut>(endpoint, concurrency, Arc::new(handler)));
+        Ok(())
+    }
+
     /// Takes no more requests, answers those under way, at most for `grace`.
     pub async fn stop(mut self, grace: Duration) {
         if let Err(error) = self.service.stop().await {
@@ -163,4 +188,69 @@ where
     let _ = permits
         .acquire_many(u32::try_from(concurrency).unwrap_or(u32::MAX))
         .await;
+}
+
+async fn serve_many<R, F, Fut>(
+    mut endpoint: async_nats::service::endpoint::Endpoint,
+    concurrency: usize,
+    handler: Arc<F>,
+) where
+    R: Request,
+    F: Fn(R) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<R::Value, Refusal>> + Send + 'static,
+{
+    let permits = Arc::new(Semaphore::new(concurrency));
+    while let Some(request) = endpoint.next().await {
+        let Ok(permit) = permits.clone().acquire_owned().await else {
+            return;
+        };
+        let handler = handler.clone();
+        tokio::spawn(async move {
+            answer_many::<R, F, Fut>(&request, &*handler).await;
+            drop(permit);
+        });
+    }
+    // Requests that were taken are answered before the endpoint counts as stopped.
+    let _ = permits
+        .acquire_many(u32::try_from(concurrency).unwrap_or(u32::MAX))
+        .await;
+}
+
+/// Answers the requests of one message as they are done: those that are done at the same moment together.
+async fn answer_many<R, F, Fut>(request: &async_nats::service::Request, handler: &F)
+where
+    R: Request,
+    F: Fn(R) -> Fut,
+    Fut: Future<Output = Result<R::Value, Refusal>>,
+{
+    let bodies: Vec<R> = match serde_json::from_slice(&request.message.payload) {
+        Ok(bodies) => bodies,
+        Err(error) => {
+            internal(&error);
+            return;
+        }
+    };
+    let mut running: FuturesUnordered<_> = bodies
+        .into_iter()
+        .enumerate()
+        .map(|(index, body)| handler(body).map(move |result| (index, result)))
+        .collect();
+    while let Some(first) = running.next().await {
+        let mut done = vec![first];
+        while let Some(Some(next)) = running.next().now_or_never() {
+            done.push(next);
+        }
+        let answers: Vec<(usize, Answer<R::Value>)> = done
+            .into_iter()
+            .map(|(index, result)| (index, result.map_or_else(Answer::Refused, Answer::Ok)))
+            .collect();
+        match serde_json::to_vec(&answers) {
+            Ok(bytes) => {
+                if let Err(error) = request.respond(Ok(bytes.into())).await {
+                    tracing::warn!(%error, "answers could not be sent");
+                }
+            }
+            Err(error) => tracing::error!(%error, "answers could not be encoded"),
+        }
+    }
 }

@@ -35,6 +35,9 @@ pub struct Queue {
     bytes: usize,
     /// For each lane the position up to which everything is queued or sent; `None` while it is live.
     behind: Box<[Option<u64>]>,
+    /// For each lane the position of the last event taken out: what was sent before a checkpoint never comes again,
+    /// also where the dispatcher has not yet noted that it is done with that event.
+    taken: Box<[u64]>,
     resync: Option<ResyncReason>,
 }
 
@@ -46,6 +49,7 @@ impl Queue {
             events: VecDeque::new(),
             bytes: 0,
             behind: positions.iter().copied().map(Some).collect(),
+            taken: positions.into(),
             resync: None,
         }
     }
@@ -85,6 +89,7 @@ impl Queue {
         }
         let event = self.events.pop_front()?;
         self.bytes -= event.frame.len();
+        self.taken[event.lane] = event.position;
         if self.events.is_empty() {
             // An idle session holds no buffer.
             self.events = VecDeque::new();
@@ -105,11 +110,15 @@ impl Queue {
     /// For each lane the position up to which everything has been taken out, given how far live lanes were dispatched
     /// when this was called: read that before locking the queue.
     pub fn positions(&self, dispatched: &[u64]) -> Vec<u64> {
+        let live = dispatched
+            .iter()
+            .zip(&self.taken)
+            .map(|(dispatched, taken)| *dispatched.max(taken));
         let mut positions: Vec<u64> = self
             .behind
             .iter()
-            .zip(dispatched)
-            .map(|(behind, live)| behind.unwrap_or(*live))
+            .zip(live)
+            .map(|(behind, live)| behind.unwrap_or(live))
             .collect();
         for event in &self.events {
             let position = &mut positions[event.lane];
@@ -123,6 +132,7 @@ impl Queue {
         if self.behind[lane].is_some() {
             self.behind[lane] = Some(position);
         }
+        self.taken[lane] = position;
         let (old, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.events)
             .into_iter()
             .partition(|event| event.lane == lane);
@@ -210,6 +220,14 @@ mod tests {
         assert_eq!(queue.pop().unwrap().position, 900);
         assert_eq!(queue.positions(&[1]), [0]);
         assert_eq!(queue.pop().unwrap().position, 1);
+    }
+
+    #[test]
+    fn what_was_taken_is_behind_the_checkpoint_though_its_dispatch_is_not_noted_yet() {
+        let mut queue = live(1);
+        queue.offer(&event(0, 5));
+        queue.pop();
+        assert_eq!(queue.positions(&[4]), [5]);
     }
 
     #[test]

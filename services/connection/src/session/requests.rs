@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bus::Bus;
+use bus::batch::Batcher;
 use futures_util::stream::{FuturesUnordered, Stream};
 use protocol::client_frame::{MessageSend, Reference};
 use protocol::rpc::{Confirm, SendMessage, Sent};
@@ -55,6 +56,7 @@ type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 /// See the module.
 pub struct Requests {
     bus: Bus,
+    sends: Batcher<SendMessage>,
     user: UserId,
     running: FuturesUnordered<Running>,
     /// An entry exists while a send to that conversation is under way.
@@ -64,9 +66,10 @@ pub struct Requests {
 
 impl Requests {
     /// None yet.
-    pub fn new(bus: Bus, user: UserId) -> Self {
+    pub fn new(bus: Bus, sends: Batcher<SendMessage>, user: UserId) -> Self {
         Self {
             bus,
+            sends,
             user,
             running: FuturesUnordered::new(),
             waiting: HashMap::new(),
@@ -106,14 +109,14 @@ impl Requests {
             reference,
             deadline,
         } = waiting;
-        let (bus, user_id) = (self.bus.clone(), self.user.clone());
+        let (sends, user_id) = (self.sends.clone(), self.user.clone());
         self.running.push(Box::pin(async move {
             let client_id = send.client_id.clone();
             let left = deadline.saturating_duration_since(Instant::now());
             let result = if left.is_zero() {
                 Err(Refusal::unavailable("the service is slow: it was not sent, try again"))
             } else {
-                bus::rpc::call(&bus, &SendMessage { user_id, send: *send }, left).await
+                sends.call(&SendMessage { user_id, send: *send }, left).await
             };
             Outcome::Sent {
                 conversation,

@@ -117,7 +117,7 @@ impl Socket {
     ) -> Self {
         let now = Instant::now();
         let rate = app.settings.sends_per_second;
-        let requests = Requests::new(app.hub.log.bus().clone(), session.user_id.clone());
+        let requests = Requests::new(app.hub.log.bus().clone(), app.sends.clone(), session.user_id.clone());
         Self {
             ws,
             outbox: outbox.iter().map(|frame| frame.encode().into()).collect(),
@@ -165,7 +165,10 @@ impl Socket {
                 return end;
             }
             let deadline = self.deadline();
-            self.timer.as_mut().reset(deadline);
+            // A timer that fires too early finds nothing to do; one that is set at every turn costs at every turn.
+            if deadline < self.timer.deadline() || self.timer.is_elapsed() {
+                self.timer.as_mut().reset(deadline);
+            }
             let turn = std::future::poll_fn(|cx| self.poll_turn(cx)).await;
             if let Err(end) = self.on_turn(turn) {
                 return end;

@@ -23,8 +23,12 @@ pub(crate) const CONSUMER: &str = "projector";
 
 /// Most entries of one batch.
 const BATCH: usize = 500;
-/// How long a batch waits for more after its first entry.
-const LINGER: Duration = Duration::from_millis(5);
+/// How long a batch waits for more after its first entry: shortly while little comes, so that a read just after a write
+/// does not wait; longer under load, where each command to MongoDB costs more than what it carries.
+const LINGER: Duration = Duration::from_millis(2);
+const LINGER_BUSY: Duration = Duration::from_millis(25);
+/// A batch of at least so many entries says that the lane is busy.
+const BUSY: usize = 12;
 /// What a replica that was killed had in hand comes again after this; reads of it wait so long. A commit takes
 /// milliseconds.
 const ACK_WAIT: Duration = Duration::from_secs(2);
@@ -67,6 +71,9 @@ async fn consume(service: &Service, lane: Lane, shutdown: &Shutdown) -> String {
         Ok(entries) => entries,
         Err(reason) => return reason,
     };
+    // Whoever waits for `stored` acks waits for the batch.
+    let may_linger = service.stream.ack == config::Ack::Logged;
+    let mut busy = false;
     loop {
         let first = tokio::select! {
             first = entries.next() => first,
@@ -74,7 +81,8 @@ async fn consume(service: &Service, lane: Lane, shutdown: &Shutdown) -> String {
         };
         let mut batch = Batch::new(lane);
         let mut ended = take(&mut batch, first);
-        let linger = tokio::time::sleep_until(Instant::now() + LINGER);
+        let linger = if busy { LINGER_BUSY } else { LINGER };
+        let linger = tokio::time::sleep_until(Instant::now() + linger);
         tokio::pin!(linger);
         while ended.is_none() && batch.len() < BATCH {
             tokio::select! {
@@ -83,6 +91,7 @@ async fn consume(service: &Service, lane: Lane, shutdown: &Shutdown) -> String {
                 () = &mut linger => break,
             }
         }
+        busy = may_linger && batch.len() >= BUSY;
         if let Err(reason) = batch.project(service, shutdown).await {
             return reason;
         }

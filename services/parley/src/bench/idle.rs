@@ -73,8 +73,8 @@ pub(super) async fn run(options: &Options, target: &Target) -> anyhow::Result<Id
     }
     let connection = |snapshot: &Snapshot| -> u64 {
         let is_connection = |name: &str| name.starts_with(Kind::Connection.name());
-        let separate = snapshot.0.iter().any(|it| is_connection(&it.name));
-        let counted = snapshot.0.iter().filter(|it| {
+        let separate = snapshot.processes.iter().any(|it| is_connection(&it.name));
+        let counted = snapshot.processes.iter().filter(|it| {
             if separate {
                 is_connection(&it.name)
             } else {
@@ -85,10 +85,10 @@ pub(super) async fn run(options: &Options, target: &Target) -> anyhow::Result<Id
     };
     let rss = (connection(&before), connection(&after));
     let growth: BTreeMap<_, _> = after
-        .0
+        .processes
         .iter()
         .filter_map(|now| {
-            let then = before.0.iter().find(|it| it.pid == now.pid)?;
+            let then = before.processes.iter().find(|it| it.pid == now.pid)?;
             Some((now.name.clone(), now.rss_kib.cast_signed() - then.rss_kib.cast_signed()))
         })
         .collect();

@@ -95,13 +95,14 @@ impl Step {
             .map_or_else(|| "never".to_owned(), |it| format!("{it:.0} ms"));
         format!(
             "{:>7.0} msg/s: acked {:.0}/s, delivered {:.0}/s, send to delivery p50 {:.2} p99 {:.2} ms, stored after \
-             {stored}, {:.1} ms CPU a message of 1,000: {}",
+             {stored}, CPU {:.0} ms per 1,000, refused {}: {}",
             self.rate,
             self.acked_per_second,
             self.delivered_per_second,
             self.deliver_ms.p50,
             self.deliver_ms.p99,
             self.per_thousand(self.cpu.seconds()) * 1e3,
+            self.refused.values().sum::<u64>(),
             if self.is_good { "good" } else { "too much" }
         )
     }
@@ -193,6 +194,8 @@ impl Display for Step {
                 cpu.cores
             )?;
         }
+        let others = self.cpu.others_cores;
+        writeln!(f, "  {:<22} {:>9} {others:>9.2}", "(others here)", "")?;
         if !self.cpu.restarted.is_empty() {
             writeln!(
                 f,
@@ -245,6 +248,7 @@ impl Display for Proof {
             reordered,
             gaps,
             mismatched,
+            overtaken,
         } = self.faults;
         let verdict = if self.holds() { "right" } else { "WRONG" };
         writeln!(f, "\n{} messages: {verdict}", self.messages)?;
@@ -252,6 +256,9 @@ impl Display for Proof {
             f,
             "  lost {lost}, doubled {doubled}, reordered {reordered}, gaps {gaps}, mismatched {mismatched}"
         )?;
+        if overtaken > 0 {
+            writeln!(f, "  refused as unknown, yet logged, after later ones: {overtaken}")?;
+        }
         let Missing { events, too_many } = self.missing;
         writeln!(
             f,

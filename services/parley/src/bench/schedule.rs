@@ -53,7 +53,7 @@ pub(super) fn place(number: u64, rooms: usize, senders: usize) -> (usize, usize)
 }
 
 /// A message's name in its client id: unique and rising for each worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Key(u64);
 
 impl Key {

@@ -11,6 +11,7 @@ use anyhow::Context;
 use futures_util::TryStreamExt;
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -97,33 +98,65 @@ impl Store {
 
     /// Samples how far storing is behind the acks until [`Lag::end`].
     pub(super) fn lag(&self, base: u64, acked: Arc<AtomicU64>) -> Lag {
-        let most = Arc::<AtomicU64>::default();
-        let (store, shared) = (self.clone(), most.clone());
+        let (seen, sight) = watch::channel(Seen::default());
+        let store = self.clone();
         let sampler = tokio::spawn(async move {
             loop {
                 let acked = acked.load(Ordering::Relaxed);
                 if let Ok(count) = store.count().await {
-                    shared.fetch_max(acked.saturating_sub(count.saturating_sub(base)), Ordering::Relaxed);
+                    let now = Instant::now();
+                    seen.send_modify(|it| it.sample(acked, count.saturating_sub(base), now));
                 }
                 sleep(SAMPLE).await;
             }
         });
-        Lag { most, sampler }
+        Lag { sight, sampler }
+    }
+}
+
+/// What the samples showed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Seen {
+    /// The most messages that were acked and not stored.
+    pub(super) behind_most: u64,
+    /// Since when nothing is behind, and how much was acked then.
+    caught_up: Option<(Instant, u64)>,
+}
+
+impl Seen {
+    fn sample(&mut self, acked: u64, stored: u64, now: Instant) {
+        self.behind_most = self.behind_most.max(acked.saturating_sub(stored));
+        self.caught_up = match self.caught_up {
+            _ if stored < acked => None,
+            Some((since, known)) if known == acked => Some((since, acked)),
+            _ => Some((now, acked)),
+        };
+    }
+
+    /// How long after `last_ack` all was stored: `known` at the latest, or earlier if a sample showed it.
+    pub(super) fn stored_after(&self, last_ack: Instant, known: Instant) -> Duration {
+        let sampled = self
+            .caught_up
+            .map(|(since, _)| since)
+            .filter(|since| *since >= last_ack);
+        sampled
+            .map_or(known, |since| since.min(known))
+            .saturating_duration_since(last_ack)
     }
 }
 
 /// A running sampler.
 #[derive(Debug)]
 pub(super) struct Lag {
-    most: Arc<AtomicU64>,
+    sight: watch::Receiver<Seen>,
     sampler: JoinHandle<()>,
 }
 
 impl Lag {
-    /// The most messages that were acked and not stored.
-    pub(super) fn end(self) -> u64 {
+    /// Ends it.
+    pub(super) fn end(self) -> Seen {
         self.sampler.abort();
-        self.most.load(Ordering::Relaxed)
+        *self.sight.borrow()
     }
 }
 
@@ -149,5 +182,22 @@ mod tests {
         assert_eq!(compare(&heads, &whole), Missing::default());
         let wrong = HashMap::from([("a", (9, 10)), ("b", (5, 5))]);
         assert_eq!(compare(&heads, &wrong), Missing { events: 3, too_many: 1 });
+    }
+
+    #[test]
+    fn a_sample_tells_when_storing_caught_up_for_good() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut seen = Seen::default();
+        for (acked, stored, ms) in [(10, 10, 0), (50, 20, 100), (60, 60, 200), (60, 60, 300)] {
+            seen.sample(acked, stored, at(ms));
+        }
+        assert_eq!(seen.behind_most, 30);
+        assert_eq!(seen.stored_after(at(150), at(900)), Duration::from_millis(50));
+        assert_eq!(
+            seen.stored_after(at(250), at(900)),
+            Duration::from_millis(650),
+            "no sample since then"
+        );
     }
 }

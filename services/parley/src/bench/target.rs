@@ -25,6 +25,7 @@ const STOP: Duration = Duration::from_secs(15);
 
 /// Which deployment.
 #[derive(Debug, Clone, Args)]
+#[group(skip)]
 pub(super) struct Options {
     /// Use this running deployment, one URL for each connection replica; its folder must be named with --data
     #[arg(long, value_name = "URL", value_delimiter = ',', requires = "data")]

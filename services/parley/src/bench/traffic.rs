@@ -31,6 +31,7 @@ const PHASES_MOST: u8 = 100;
 
 /// Load options of pairs and groups.
 #[derive(Debug, Clone, Args)]
+#[group(skip)]
 pub(super) struct Options {
     /// Messages a second, all conversations together; where --find-max begins
     #[arg(long, value_name = "R", default_value_t = 1_000.0, value_parser = rate)]
@@ -180,8 +181,8 @@ impl Bench<'_> {
         let stored = self.store.wait(self.base + acked, STORING).await?;
         let span = since.elapsed().as_secs_f64();
         let cpu = Snapshot::take(&self.target.data).since(&before, span);
-        let behind_most = lag.end();
-        let stored_after = stored.map(|at| at.saturating_duration_since(tally.last_ack));
+        let seen = lag.end();
+        let stored_after = stored.map(|known| seen.stored_after(tally.last_ack, known));
         let end = start + schedule.length();
         let per_second = |count: u64, last: Instant| {
             let until = last.max(end);
@@ -203,7 +204,7 @@ impl Bench<'_> {
             deliver_ms: deliver,
             generator_late_ms: tally.late.percentiles(),
             stored_after_ms: stored_after.map(|it| it.as_secs_f64() * 1e3),
-            stored_behind_most: behind_most,
+            stored_behind_most: seen.behind_most,
             is_good: is_whole && deliver.p99 <= GOOD_P99_MS && stored_after.is_some_and(|it| it <= GOOD_STORED),
             refused: tally.refused,
             cpu,

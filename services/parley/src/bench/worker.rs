@@ -28,6 +28,8 @@ use super::tally::Tally;
 const OPENING: usize = 32;
 /// A sender that is behind its schedule lets the readers in after so many messages.
 const BURST: u32 = 64;
+/// Longer than any request of the deployment may take.
+const SILENCE: Duration = Duration::from_secs(4);
 /// Between two looks at whether everything has come.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -151,13 +153,23 @@ impl Worker {
         Ok(self.book.borrow().tally.clone())
     }
 
+    /// A refused message may be logged nevertheless: after a refusal only silence says that nothing more will come.
     async fn settle(&self, patience: Duration) {
         let progress = || {
             let tally = &self.book.borrow().tally;
-            (tally.acked + tally.refusals(), tally.delivered)
+            (tally.acked, tally.refusals(), tally.delivered)
         };
         let (mut last, mut since) = (progress(), Instant::now());
-        while !self.book.borrow().tally.is_settled() && since.elapsed() < patience {
+        loop {
+            let is_settled = self.book.borrow().tally.is_settled();
+            let silence = match (is_settled, last.1) {
+                (true, 0) => return,
+                (true, _) => patience.min(SILENCE),
+                (false, _) => patience,
+            };
+            if since.elapsed() >= silence {
+                return;
+            }
             tokio::time::sleep(LOOK).await;
             if progress() != last {
                 (last, since) = (progress(), Instant::now());
@@ -216,6 +228,9 @@ impl Worker {
             "error" => {
                 let code = frame.code.unwrap_or("without a code").to_owned();
                 *book.tally.refused.entry(code).or_default() += 1;
+                if let Some(key) = frame.client_id.and_then(Key::parse) {
+                    book.checkers[member.room].refused(key);
+                }
                 return;
             }
             _ => return,
@@ -230,12 +245,14 @@ impl Worker {
             book.faults.mismatched += 1;
             return;
         }
-        if is_ack {
-            self.acked.fetch_add(1, Ordering::Relaxed);
-            book.checkers[member.room].acked(member.place, seq, key);
-        } else {
-            book.checkers[member.room].delivered(member.place, seq, key);
+        let is_new = match is_ack {
+            true => book.checkers[member.room].acked(member.place, seq, key),
+            false => book.checkers[member.room].delivered(member.place, seq, key),
+        };
+        if !is_new {
+            return;
         }
+        self.acked.fetch_add(u64::from(is_ack), Ordering::Relaxed);
         book.count(key, is_ack, now, room.members.len() as u64 - 1);
     }
 

@@ -200,34 +200,3 @@ async fn marks_are_shown_with_the_members() {
     assert_eq!((&bobs["read_seq"], &bobs["delivered_seq"]), (&json!(3), &json!(4)));
     assert_eq!(room.users[1].api_at(1).get(&path).await.ok()["read_seq"], 3);
 }
-
-#[tokio::test]
-async fn in_a_group_of_more_than_100_only_those_who_sent_in_between_are_told() {
-    let deployment = shared().await;
-    let [ann, bob, eve] = deployment.users(["ann", "bob", "eve"]).await;
-    let crowd: Vec<String> = (0..110).map(|it| format!("{}-member-{it}", ann.id)).collect();
-    let mut others: Vec<&str> = crowd.iter().map(String::as_str).collect();
-    others.extend([bob.id.as_str(), eve.id.as_str()]);
-    let room = ann.api.group(&others).await;
-    let (sender, reader, tablet, silent) = (
-        ann.connect().await,
-        bob.connect().await,
-        bob.connect_at(1).await,
-        eve.connect_at(1).await,
-    );
-    sender.say(&room, "one").await;
-    reader.expect_text("one").await;
-    reader.send(mark("message:read", &room, json!({"seq": 2}))).await;
-    assert_told(&sender, "message:read", &room, &bob.id, 2).await;
-    assert_told(&tablet, "message:read", &room, &bob.id, 2).await;
-    // What comes after it in the log has come: so would the receipt have.
-    silent.say(&room, "two").await;
-    sender.expect_text("two").await;
-    reader.send(mark("message:read", &room, json!({"seq": 3}))).await;
-    let told = silent.expect("message:read").await;
-    assert_eq!(
-        (&told["user_id"], &told["seq"]),
-        (&json!(bob.id), &json!(3)),
-        "not 2, which was no message of hers"
-    );
-}

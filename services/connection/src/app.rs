@@ -55,6 +55,8 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// Per session; 0 means no limit.
     pub sends_per_second: u32,
+    /// Whether a message that is in the log counts as acked, see [`config::Ack`].
+    pub log_is_ack: bool,
     /// Whether `?token=` is taken.
     pub query_token: bool,
     /// Browsers' origins beside the same one.
@@ -130,6 +132,7 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
     let settings = Settings {
         heartbeat: Duration::from_millis(config.connection.heartbeat_ms),
         sends_per_second: config.connection.sends_per_second,
+        log_is_ack: config.stream.ack == config::Ack::Logged,
         query_token: config.http.query_token,
         allowed_origins: config.http.allowed_origins.clone(),
     };

@@ -27,8 +27,10 @@ struct Send {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Own {
+    /// Whether being in the log is what an ack promises; where it promises more, only the reply can give it.
+    log_is_ack: bool,
     sends: HashMap<(ConversationId, ClientId), Send>,
     receipts: HashMap<(ConversationId, ReceiptKind), u64>,
 }
@@ -69,6 +71,15 @@ pub enum Seen {
 }
 
 impl Own {
+    /// Nothing yet. `log_is_ack`: acks mean that a message is in the log, not that it is stored as well.
+    pub fn new(log_is_ack: bool) -> Self {
+        Self {
+            log_is_ack,
+            sends: HashMap::new(),
+            receipts: HashMap::new(),
+        }
+    }
+
     /// Notes a send that is about to be asked for, while its lane is dispatched up to `sent_after`.
     pub fn sending(
         &mut self,
@@ -122,7 +133,7 @@ impl Own {
             return Tell::Nothing;
         }
         send.unanswered -= 1;
-        if let Some(logged) = send.logged.filter(|_| unknown) {
+        if let Some(logged) = send.logged.filter(|_| unknown && self.log_is_ack) {
             return Tell::Ack(logged);
         }
         if unknown {
@@ -146,7 +157,7 @@ impl Own {
             return Seen::NotOurs;
         }
         send.logged = Some(logged);
-        if send.unanswered == 0 && send.unknown_since.take().is_some() {
+        if send.unanswered == 0 && self.log_is_ack && send.unknown_since.take().is_some() {
             return Seen::AckNow(send.client_id.clone(), send.reference.clone());
         }
         Seen::Known
@@ -199,7 +210,7 @@ mod tests {
     #[test]
     fn the_log_is_the_ack_when_the_reply_was_lost_and_only_then() {
         let (conversation, id) = ids();
-        let mut own = Own::default();
+        let mut own = Own::new(true);
         own.sending(&conversation, &id, None, 0);
         assert_eq!(
             own.seen(&conversation, &id, LOGGED),
@@ -213,7 +224,7 @@ mod tests {
     #[test]
     fn an_acked_send_is_remembered_until_the_stream_has_passed_it() {
         let (conversation, id) = ids();
-        let mut own = Own::default();
+        let mut own = Own::new(true);
         own.sending(&conversation, &id, None, 0);
         assert!(own.acked(&conversation, &id, LOGGED));
         own.passed(&[6], Instant::now());
@@ -225,7 +236,7 @@ mod tests {
     #[test]
     fn a_send_of_unknown_outcome_is_acked_when_the_log_shows_it() {
         let (conversation, id) = ids();
-        let mut own = Own::default();
+        let mut own = Own::new(true);
         own.sending(&conversation, &id, None, 0);
         assert_eq!(own.refused(&conversation, &id, true, Instant::now()), Tell::Refusal);
         assert_eq!(own.seen(&conversation, &id, LOGGED), Seen::AckNow(id, None));
@@ -234,7 +245,7 @@ mod tests {
     #[test]
     fn each_of_two_frames_with_one_id_is_answered() {
         let (conversation, id) = ids();
-        let mut own = Own::default();
+        let mut own = Own::new(true);
         own.sending(&conversation, &id, None, 0);
         own.sending(&conversation, &id, None, 0);
         assert!(own.acked(&conversation, &id, LOGGED));
@@ -245,16 +256,26 @@ mod tests {
     #[test]
     fn a_message_that_was_there_before_its_retry_is_delivered_like_any_other() {
         let (conversation, id) = ids();
-        let mut own = Own::default();
+        let mut own = Own::new(true);
         own.sending(&conversation, &id, None, 7);
         assert_eq!(own.seen(&conversation, &id, LOGGED), Seen::NotOurs);
         assert!(own.acked(&conversation, &id, LOGGED), "and the retry is answered");
     }
 
     #[test]
+    fn where_acks_promise_more_than_the_log_only_the_reply_is_one() {
+        let (conversation, id) = ids();
+        let mut own = Own::new(false);
+        own.sending(&conversation, &id, None, 0);
+        assert_eq!(own.seen(&conversation, &id, LOGGED), Seen::Known);
+        assert_eq!(own.refused(&conversation, &id, true, Instant::now()), Tell::Refusal);
+        assert_eq!(own.seen(&conversation, &id, LOGGED), Seen::Known);
+    }
+
+    #[test]
     fn a_send_refused_for_good_is_forgotten() {
         let (conversation, id) = ids();
-        let mut own = Own::default();
+        let mut own = Own::new(true);
         own.sending(&conversation, &id, None, 0);
         assert_eq!(own.refused(&conversation, &id, false, Instant::now()), Tell::Refusal);
         assert_eq!(own.seen(&conversation, &id, LOGGED), Seen::NotOurs);

@@ -13,7 +13,7 @@ use bus::batch::Batcher;
 use futures_util::stream::{FuturesUnordered, Stream};
 use protocol::client_frame::{MessageSend, Reference};
 use protocol::rpc::{Confirm, SendMessage, Sent};
-use protocol::{ClientId, ConversationId, Refusal, UserId};
+use protocol::{ClientId, Code, ConversationId, Refusal, UserId};
 use tokio::time::Instant;
 
 /// Most requests of a session waiting or under way.
@@ -47,7 +47,8 @@ pub enum Outcome {
 struct Waiting {
     send: Box<MessageSend>,
     reference: Option<Reference>,
-    /// From the frame's arrival, not from its turn: a service that hangs must not add up.
+    /// From the frame's arrival; anew from its turn where the send before it was answered, so that a long line is no
+    /// reason to refuse, and a service that hangs does not make each wait in turn.
     deadline: Instant,
 }
 
@@ -141,17 +142,24 @@ impl Requests {
         let Poll::Ready(Some(outcome)) = Pin::new(&mut self.running).poll_next(cx) else {
             return Poll::Pending;
         };
-        if let Outcome::Sent { conversation, .. } = &outcome {
-            self.start_next(&conversation.clone());
+        if let Outcome::Sent {
+            conversation, result, ..
+        } = &outcome
+        {
+            let answered = !matches!(result, Err(refusal) if refusal.code == Code::Unavailable);
+            self.start_next(&conversation.clone(), answered);
         }
         Poll::Ready(outcome)
     }
 
-    fn start_next(&mut self, conversation: &ConversationId) {
+    fn start_next(&mut self, conversation: &ConversationId, answered: bool) {
         let next = self.waiting.get_mut(conversation).and_then(VecDeque::pop_front);
         match next {
-            Some(waiting) => {
+            Some(mut waiting) => {
                 self.waiting_count -= 1;
+                if answered {
+                    waiting.deadline = Instant::now() + DEADLINE;
+                }
                 self.start(conversation.clone(), waiting);
             }
             None => {

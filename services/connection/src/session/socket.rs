@@ -121,7 +121,7 @@ impl Socket {
         Self {
             ws,
             outbox: outbox.iter().map(|frame| frame.encode().into()).collect(),
-            own: Own::default(),
+            own: Own::new(app.settings.log_is_ack),
             requests,
             sends: Limiter::new(rate, now),
             others: Limiter::new(rate.saturating_mul(frames::OTHERS_PER_SEND), now),

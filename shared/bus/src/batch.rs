@@ -168,7 +168,7 @@ async fn send<R: Request>(
 fn keep<V>(flights: &Flights<V>, flight: u64, replies: Replies<V>, attempt: Duration) {
     let now = Instant::now();
     let mut flights = flights.lock();
-    if flight % 256 == 0 {
+    if flight.is_multiple_of(256) {
         flights.retain(|_, (sent, _)| now.saturating_duration_since(*sent) < attempt * 2);
     }
     flights.insert(flight, (now, replies));

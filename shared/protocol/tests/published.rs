@@ -1,5 +1,7 @@
 //! Holds PROTOCOL.md against the types: every example is decoded, and every frame has one.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::BTreeSet;
 
 use protocol::{Claims, ServerFrame, client_frame, http};

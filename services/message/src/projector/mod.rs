@@ -26,7 +26,7 @@ const BATCH: usize = 500;
 /// How long a batch waits for more after its first entry: shortly while little comes, so that a read just after a write
 /// does not wait; longer under load, where each command to MongoDB costs more than what it carries.
 const LINGER: Duration = Duration::from_millis(2);
-const LINGER_BUSY: Duration = Duration::from_millis(25);
+const LINGER_BUSY: Duration = Duration::from_millis(50);
 /// A batch of at least so many entries says that the lane is busy.
 const BUSY: usize = 12;
 /// What a replica that was killed had in hand comes again after this; reads of it wait so long. A commit takes

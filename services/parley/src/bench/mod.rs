@@ -1,6 +1,6 @@
 //! `parley bench`: load on a deployment, with proof that nothing was lost, and the cost of each message.
 //!
-//! The way of a load: [`target`] is what it goes to, [`traffic`] runs the phases and measures around them, [`crew`] and
+//! The way of a load: [`target`] is what it goes to, [`mod@traffic`] runs the phases and measures around them, [`crew`] and
 //! [`worker`] send by the [`schedule`] and count, [`checker`] and [`store`] judge, [`report`] tells. What the figures
 //! mean is in `bench/README.md`.
 

@@ -44,6 +44,8 @@ fn spec(program: PathBuf, data: &DataDir, port: u16) -> Spec {
         "--bind_ip=127.0.0.1",
         // A gigabyte by default, or half the machine.
         "--wiredTigerCacheSizeGB=0.5",
+        // A workstation has more disk than processor to spare.
+        "--wiredTigerJournalCompressor=none",
         "--oplogSize=512",
         "--quiet",
         "--nounixsocket",

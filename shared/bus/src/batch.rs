@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::StatusCode;
@@ -23,6 +22,9 @@ use crate::subjects;
 
 /// Most requests of one message.
 const TOGETHER_MOST: usize = 128;
+/// Most requests sent and not answered, of one node. More wait here, where one whose caller has given up costs nothing:
+/// a service that cannot keep up is not made to work for callers that are gone.
+const UNANSWERED_MOST: usize = 2_048;
 /// Requests waiting to go out; more wait at their callers.
 const WAITING_MOST: usize = 4_096;
 /// At most one message in this time: what comes meanwhile goes with the next.
@@ -53,7 +55,66 @@ struct Item<V> {
 type Replies<V> = Vec<Option<oneshot::Sender<Result<V, Refusal>>>>;
 
 /// Messages that are not answered in full, by the last token of their reply subject.
-type Flights<V> = Arc<Mutex<HashMap<u64, (Instant, Replies<V>)>>>;
+#[derive(Debug)]
+struct Flights<V> {
+    sent: HashMap<u64, (Instant, Replies<V>)>,
+    next: u64,
+    unanswered: usize,
+}
+
+type Shared<V> = Arc<Mutex<Flights<V>>>;
+
+impl<V> Flights<V> {
+    fn new() -> Self {
+        Self {
+            sent: HashMap::new(),
+            next: 0,
+            unanswered: 0,
+        }
+    }
+
+    /// Remembers whom a message's answers are for.
+    fn add(&mut self, replies: Replies<V>) -> u64 {
+        let flight = self.next;
+        self.next += 1;
+        self.unanswered += replies.len();
+        self.sent.insert(flight, (Instant::now(), replies));
+        flight
+    }
+
+    /// Forgets a message; dropping the senders tells its callers to try again.
+    fn remove(&mut self, flight: u64) {
+        if let Some((_, replies)) = self.sent.remove(&flight) {
+            self.unanswered -= replies.iter().flatten().count();
+        }
+    }
+
+    /// Forgets the messages whose callers have given up.
+    fn expire(&mut self, attempt: Duration) {
+        let now = Instant::now();
+        let late = |(flight, (sent, _)): (&u64, &(Instant, Replies<V>))| {
+            (now.saturating_duration_since(*sent) > attempt).then_some(*flight)
+        };
+        let late: Vec<u64> = self.sent.iter().filter_map(late).collect();
+        late.into_iter().for_each(|flight| self.remove(flight));
+    }
+
+    /// Hands an answer to whoever waits for it.
+    fn answer(&mut self, flight: u64, index: usize, answer: Answer<V>) {
+        let Some((_, replies)) = self.sent.get_mut(&flight) else {
+            return;
+        };
+        let Some(reply) = replies.get_mut(index).and_then(Option::take) else {
+            return;
+        };
+        self.unanswered -= 1;
+        // A caller that gave up has dropped its end.
+        let _ = reply.send(match answer {
+            Answer::Ok(value) => Ok(value),
+            Answer::Refused(refusal) => Err(refusal),
+        });
+    }
+}
 
 impl<R: Request> Batcher<R> {
     /// Starts the two tasks that send and receive; they end with the last clone.
@@ -68,7 +129,7 @@ impl<R: Request> Batcher<R> {
             .await
             .map_err(|error| error.to_string())?;
         let (waiting, items) = mpsc::channel(WAITING_MOST);
-        let flights: Flights<R::Value> = Arc::default();
+        let flights: Shared<R::Value> = Arc::new(Mutex::new(Flights::new()));
         let receiving = tokio::spawn(receive(replies, flights.clone()));
         let sending = send::<R>(bus.clone(), inbox, items, flights);
         tokio::spawn(async move {
@@ -122,11 +183,12 @@ async fn send<R: Request>(
     bus: Bus,
     inbox: String,
     mut items: mpsc::Receiver<Item<R::Value>>,
-    flights: Flights<R::Value>,
+    flights: Shared<R::Value>,
 ) {
     let subject = subjects::message_endpoint(&format!("{}.many", R::ENDPOINT));
+    let attempt = Duration::from_millis(R::ATTEMPT_MS);
     let bytes_most = bus.payload_bytes_most();
-    let (next, mut held) = (AtomicU64::new(0), None);
+    let mut held = None;
     loop {
         let first = match held.take() {
             Some(item) => item,
@@ -135,22 +197,19 @@ async fn send<R: Request>(
                 None => return,
             },
         };
-        let (mut payload, mut replies) = (format!("[{}", first.json), vec![Some(first.reply)]);
-        while replies.len() < TOGETHER_MOST
-            && let Ok(item) = items.try_recv()
-        {
-            if payload.len() + item.json.len() + 2 > bytes_most {
-                held = Some(item);
-                break;
-            }
-            payload.push(',');
-            payload.push_str(&item.json);
-            replies.push(Some(item.reply));
+        while flights.lock().unanswered >= UNANSWERED_MOST {
+            tokio::time::sleep(PACE).await;
+            flights.lock().expire(attempt);
         }
-        payload.push(']');
+        let (payload, replies) = gather(first, &mut items, &mut held, bytes_most);
+        if replies.is_empty() {
+            continue;
+        }
         metrics::histogram!("parley_rpc_batch_requests").record(replies.len() as f64);
-        let flight = next.fetch_add(1, Ordering::Relaxed);
-        keep(&flights, flight, replies, Duration::from_millis(R::ATTEMPT_MS));
+        let flight = flights.lock().add(replies);
+        if flight.is_multiple_of(256) {
+            flights.lock().expire(attempt);
+        }
         let reply = format!("{inbox}.{flight}");
         if let Err(error) = bus
             .client
@@ -158,23 +217,45 @@ async fn send<R: Request>(
             .await
         {
             tracing::debug!(%error, "requests could not be sent");
-            flights.lock().remove(&flight);
+            flights.lock().remove(flight);
         }
         tokio::time::sleep(PACE).await;
     }
 }
 
-/// Remembers whom a message's answers are for, and forgets those whose callers have given up.
-fn keep<V>(flights: &Flights<V>, flight: u64, replies: Replies<V>, attempt: Duration) {
-    let now = Instant::now();
-    let mut flights = flights.lock();
-    if flight.is_multiple_of(256) {
-        flights.retain(|_, (sent, _)| now.saturating_duration_since(*sent) < attempt * 2);
+/// The payload of one message: `first` and what else waits, as far as it fits; what does not is `held`. Requests whose
+/// callers have given up are left out.
+fn gather<V>(
+    first: Item<V>,
+    items: &mut mpsc::Receiver<Item<V>>,
+    held: &mut Option<Item<V>>,
+    bytes_most: usize,
+) -> (String, Replies<V>) {
+    let (mut payload, mut replies) = (String::from("["), Vec::new());
+    let mut next = Some(first);
+    while let Some(item) = next {
+        if !item.reply.is_closed() {
+            if !replies.is_empty() && payload.len() + item.json.len() + 2 > bytes_most {
+                *held = Some(item);
+                break;
+            }
+            if !replies.is_empty() {
+                payload.push(',');
+            }
+            payload.push_str(&item.json);
+            replies.push(Some(item.reply));
+        }
+        next = if replies.len() < TOGETHER_MOST {
+            items.try_recv().ok()
+        } else {
+            None
+        };
     }
-    flights.insert(flight, (now, replies));
+    payload.push(']');
+    (payload, replies)
 }
 
-async fn receive<V: DeserializeOwned>(mut messages: async_nats::Subscriber, flights: Flights<V>) {
+async fn receive<V: DeserializeOwned>(mut messages: async_nats::Subscriber, flights: Shared<V>) {
     while let Some(message) = messages.next().await {
         let flight = message
             .subject
@@ -183,8 +264,7 @@ async fn receive<V: DeserializeOwned>(mut messages: async_nats::Subscriber, flig
             .and_then(|token| token.parse::<u64>().ok());
         let Some(flight) = flight else { continue };
         if message.status == Some(StatusCode::NO_RESPONDERS) {
-            // Dropping the senders tells the callers to try again.
-            flights.lock().remove(&flight);
+            flights.lock().remove(flight);
             continue;
         }
         let answers: Vec<(usize, Answer<V>)> = match serde_json::from_slice(&message.payload) {
@@ -195,21 +275,70 @@ async fn receive<V: DeserializeOwned>(mut messages: async_nats::Subscriber, flig
             }
         };
         let mut flights = flights.lock();
-        let Some((_, replies)) = flights.get_mut(&flight) else {
-            continue;
-        };
         for (index, answer) in answers {
-            let answer = match answer {
-                Answer::Ok(value) => Ok(value),
-                Answer::Refused(refusal) => Err(refusal),
-            };
-            if let Some(reply) = replies.get_mut(index).and_then(Option::take) {
-                // A caller that gave up has dropped its end.
-                let _ = reply.send(answer);
-            }
+            flights.answer(flight, index, answer);
         }
-        if replies.iter().all(Option::is_none) {
-            flights.remove(&flight);
+        let whole = flights
+            .sent
+            .get(&flight)
+            .is_some_and(|(_, replies)| replies.iter().all(Option::is_none));
+        if whole {
+            flights.remove(flight);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(json: &str) -> (Item<u32>, oneshot::Receiver<Result<u32, Refusal>>) {
+        let (reply, answer) = oneshot::channel();
+        (
+            Item {
+                json: json.into(),
+                reply,
+            },
+            answer,
+        )
+    }
+
+    #[test]
+    fn what_waits_goes_together_without_those_who_gave_up() {
+        let (waiting, mut items) = mpsc::channel(8);
+        let ((first, _one), (gone, nobody), (last, _three)) = (item("1"), item("2"), item("3"));
+        drop(nobody);
+        waiting.try_send(gone).unwrap();
+        waiting.try_send(last).unwrap();
+        let mut held = None;
+        let (payload, replies) = gather(first, &mut items, &mut held, 100);
+        assert_eq!((payload.as_str(), replies.len(), held.is_none()), ("[1,3]", 2, true));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_held_for_the_next_message_and_one_alone_always_goes() {
+        let (waiting, mut items) = mpsc::channel(8);
+        let ((first, _one), (second, _two)) = (item("111111"), item("2"));
+        waiting.try_send(second).unwrap();
+        let mut held = None;
+        let (payload, _) = gather(first, &mut items, &mut held, 4);
+        assert_eq!((payload.as_str(), held.unwrap().json.as_str()), ("[111111]", "2"));
+    }
+
+    #[tokio::test]
+    async fn each_answer_finds_its_caller_and_the_count_of_the_unanswered_comes_back_to_none() {
+        let mut flights = Flights::new();
+        let ((one, first), (two, second)) = (item("1"), item("2"));
+        let flight = flights.add(vec![Some(one.reply), Some(two.reply)]);
+        assert_eq!(flights.unanswered, 2);
+        flights.answer(flight, 1, Answer::Ok(7));
+        flights.answer(flight, 1, Answer::Ok(8));
+        assert_eq!((second.await.unwrap(), flights.unanswered), (Ok(7), 1));
+        flights.remove(flight);
+        assert!(
+            first.await.is_err(),
+            "a message without an answer tells its callers to try again"
+        );
+        assert_eq!(flights.unanswered, 0);
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! [`Session`] is the part that the hub sees: a queue and a bell. The socket's own task is in [`socket`].
 
+mod answers;
+mod catch_up;
 pub mod frames;
 pub mod handshake;
 pub mod limiter;

@@ -7,25 +7,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bus::LogError;
 use futures_util::{Sink, Stream};
-use protocol::client_frame::Reference;
-use protocol::rpc::Sent;
-use protocol::server_frame::{Draining, ErrorFrame, MessageAck, Resync, ResyncReason, close};
-use protocol::{ClientId, Code, ConversationId, Refusal, ServerFrame, ServerId};
+use protocol::server_frame::{Draining, ErrorFrame, close};
+use protocol::{Code, Refusal, ServerFrame};
 use rand::Rng;
 use tokio::time::{Duration, Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 
+use super::catch_up::Read;
 use super::limiter::Limiter;
-use super::own::{Logged, Own, Seen, Tell};
+use super::own::Own;
 use super::requests::{Outcome, Requests};
 use super::{Meter, Session, frames};
 use crate::app::App;
-use crate::hub::event::{Event, Kind};
-use crate::hub::{CatchUp, PAGE_EVENTS, Page};
 
 /// A WebSocket as this service holds it.
 pub type Ws = WebSocketStream<Meter>;
@@ -37,9 +33,7 @@ const READ_FRAMES: usize = 32;
 /// Answers that wait for a socket that takes nothing, before the session stops reading it.
 const OUTBOX_MOST: usize = 512;
 /// Between asking again for something that was not there yet.
-const AGAIN: Duration = Duration::from_millis(20);
-/// For the tail to bring what is known to be in the log.
-const SOON: Duration = Duration::from_millis(2);
+pub(super) const AGAIN: Duration = Duration::from_millis(20);
 
 /// Why a session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,13 +60,13 @@ pub struct Socket {
     inbox: Vec<Message>,
     /// What ended the stream of frames in `inbox`.
     broken: Option<Turn>,
-    page: Option<Pin<Box<dyn Future<Output = Read> + Send>>>,
+    pub(super) page: Option<Pin<Box<dyn Future<Output = Read> + Send>>>,
     writing: bool,
     /// The flush under way holds events, not only the server's pings.
     writing_events: bool,
-    caught_up_once: bool,
-    checkpoint_at: Option<Instant>,
-    again_at: Option<Instant>,
+    pub(super) caught_up_once: bool,
+    pub(super) checkpoint_at: Option<Instant>,
+    pub(super) again_at: Option<Instant>,
     ping_at: Instant,
     alive_at: Instant,
     written: u64,
@@ -85,13 +79,6 @@ impl Drop for Socket {
     fn drop(&mut self) {
         self.app.hub.detach(&self.session);
     }
-}
-
-/// A page of the stream that came, or not.
-struct Read {
-    lane: usize,
-    from: u64,
-    page: Result<Page, LogError>,
 }
 
 enum Turn {
@@ -265,69 +252,6 @@ impl Socket {
         Ok(())
     }
 
-    /// Puts an answer into the line.
-    pub(super) fn reply(&mut self, frame: ServerFrame) {
-        self.outbox.push_back(frame.encode().into());
-    }
-
-    fn on_answer(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Sent {
-                conversation,
-                client_id,
-                reference,
-                result,
-            } => {
-                self.on_sent(conversation, client_id, reference, result);
-            }
-            Outcome::Confirmed { result: Ok(()), .. } => {}
-            Outcome::Confirmed {
-                reference,
-                result: Err(refusal),
-            } => {
-                self.reply(ServerFrame::Error(ErrorFrame::of(refusal, reference, None)));
-            }
-        }
-    }
-
-    fn on_sent(
-        &mut self,
-        conversation: ConversationId,
-        client_id: ClientId,
-        reference: Option<Reference>,
-        result: Result<Sent, Refusal>,
-    ) {
-        let (logged, duplicate) = match result {
-            Ok(sent) => {
-                let lane = self.app.hub.lane_of(&conversation);
-                self.app.hub.lanes[lane].note(sent.position);
-                let logged = Logged {
-                    lane,
-                    position: sent.position,
-                    seq: sent.seq,
-                    timestamp: sent.timestamp,
-                };
-                if !self.own.acked(&conversation, &client_id, logged) {
-                    return;
-                }
-                (logged, sent.duplicate)
-            }
-            Err(refusal) => {
-                let unknown = matches!(refusal.code, Code::Unavailable | Code::Internal);
-                match self.own.refused(&conversation, &client_id, unknown, Instant::now()) {
-                    Tell::Ack(logged) => (logged, false),
-                    Tell::Nothing => return,
-                    Tell::Refusal => {
-                        let client_id = Some(client_id.as_str().to_owned());
-                        return self.reply(ServerFrame::Error(ErrorFrame::of(refusal, reference, client_id)));
-                    }
-                }
-            }
-        };
-        self.reply(ack(&conversation, client_id, reference, logged, duplicate));
-        self.checkpoint_soon();
-    }
-
     /// Hands frames to the socket until it has enough for one write, brings lanes forward that are behind, and adds
     /// what is due. Does nothing while a write is under way.
     fn fill(&mut self) -> Result<(), End> {
@@ -378,125 +302,6 @@ impl Socket {
                 return Some(text);
             }
         }
-    }
-
-    /// What this socket is sent for an event: mostly the event, an ack for its own message, nothing for what it knows.
-    fn text_of(&mut self, event: &Event) -> Option<Utf8Bytes> {
-        let id = &event.conversation_id;
-        match &event.kind {
-            Kind::Message(sender, client_id) if *sender == self.session.user_id => {
-                let logged = Logged {
-                    lane: event.lane,
-                    position: event.position,
-                    seq: event.seq,
-                    timestamp: event.timestamp,
-                };
-                match self.own.seen(id, client_id, logged) {
-                    Seen::NotOurs => {}
-                    Seen::Known => return None,
-                    Seen::AckNow(client_id, reference) => {
-                        return Some(ack(id, client_id, reference, logged, false).encode().into());
-                    }
-                }
-            }
-            Kind::Receipt(user, kind) if *user == self.session.user_id && self.own.confirmed(id, *kind, event.seq) => {
-                return None;
-            }
-            _ => {}
-        }
-        Some(event.frame.clone())
-    }
-
-    /// Brings lanes forward that are behind. Returns whether there may be something to send now.
-    fn step(&mut self) -> bool {
-        if self.page.is_some() || !self.session.queue().is_empty() {
-            return !self.session.queue().is_empty();
-        }
-        let mut behind = false;
-        for lane in 0..self.app.hub.lanes.len() {
-            if self.session.queue().behind(lane).is_none() {
-                continue;
-            }
-            behind = true;
-            match self.app.hub.catch_up(&self.session, lane) {
-                CatchUp::Stepped => return true,
-                CatchUp::Ahead => self.again_at = Some(Instant::now() + SOON),
-                CatchUp::ReadStream(from, until) => {
-                    if self.again_at.is_none_or(|at| at <= Instant::now()) {
-                        self.read_stream(lane, from, until);
-                        return false;
-                    }
-                }
-            }
-        }
-        if !behind && !self.caught_up_once {
-            self.caught_up_once = true;
-            self.checkpoint_at = Some(Instant::now());
-        }
-        false
-    }
-
-    fn read_stream(&mut self, lane: usize, from: u64, until: u64) {
-        let Some(user) = self.session.user().cloned() else {
-            return;
-        };
-        let app = self.app.clone();
-        self.page = Some(Box::pin(async move {
-            let mine = user.memberships(Clone::clone);
-            let page = app.hub.stream_page(lane, &mine, from, until, PAGE_EVENTS).await;
-            Read { lane, from, page }
-        }));
-    }
-
-    fn on_page(&mut self, read: Read) {
-        let mut queue = self.session.queue();
-        if queue.behind(read.lane) != Some(read.from) {
-            return;
-        }
-        match read.page {
-            Ok(page) => queue.extend(read.lane, page.events, Some(page.reached)),
-            Err(LogError::Expired) => {
-                let position = self.app.hub.lanes[read.lane].known();
-                queue.reset_lane(read.lane, position, ResyncReason::Expired);
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a replay has to wait");
-                self.again_at = Some(Instant::now() + AGAIN * 10);
-            }
-        }
-    }
-
-    fn on_resync(&mut self, reason: ResyncReason) {
-        metrics::counter!("parley_resyncs_total").increment(1);
-        self.reply(ServerFrame::Resync(Resync { reason }));
-        self.checkpoint_at = Some(Instant::now());
-    }
-
-    fn checkpoint_soon(&mut self) {
-        if self.checkpoint_at.is_none() {
-            // Spread, so that sockets that got the same event do not all write again at the same moment.
-            let delay = Duration::from_millis(rand::rng().random_range(300..800));
-            self.checkpoint_at = Some(Instant::now() + delay);
-        }
-    }
-
-    /// The text of a checkpoint at what was handed to the socket so far; `None` if the client has it already.
-    fn checkpoint(&mut self) -> Option<Utf8Bytes> {
-        let hub = &self.app.hub;
-        let (resets, dispatched) = (hub.resets(), hub.dispatched());
-        let positions = self.session.queue().positions(&dispatched);
-        let Some(cursor) = hub.cursor(positions.clone(), resets) else {
-            self.checkpoint_at = Some(Instant::now() + AGAIN);
-            return None;
-        };
-        self.checkpoint_at = None;
-        self.own.passed(&positions, Instant::now());
-        self.cursor.clone_from(&cursor);
-        Some(
-            ServerFrame::Checkpoint(protocol::server_frame::Checkpoint { cursor })
-                .encode()
-                .into(),
-        )
     }
 
     fn start_draining(&mut self) {
@@ -557,25 +362,4 @@ impl Socket {
         }
         Ok(())
     }
-}
-
-fn ack(
-    conversation_id: &ConversationId,
-    client_id: ClientId,
-    reference: Option<Reference>,
-    logged: Logged,
-    duplicate: bool,
-) -> ServerFrame {
-    ServerFrame::MessageAck(MessageAck {
-        client_id,
-        server_id: ServerId {
-            conversation_id: conversation_id.clone(),
-            seq: logged.seq,
-        },
-        conversation_id: conversation_id.clone(),
-        seq: logged.seq,
-        timestamp: logged.timestamp,
-        duplicate,
-        reference,
-    })
 }

@@ -212,3 +212,28 @@ async fn without_restart_a_dead_child_stays_dead() {
     );
     assert!(process::is_alive(deployment.up_pid()));
 }
+
+#[tokio::test]
+async fn servers_on_the_path_are_used_and_nothing_is_fetched() {
+    let first = Deployment::start().launch().await;
+    let home = first.data().join("home");
+    let path = first.data().join("path");
+    std::fs::create_dir_all(&home).unwrap();
+    std::fs::create_dir_all(&path).unwrap();
+    for (name, file) in [("nats", "nats-server"), ("mongod", "mongod")] {
+        let program = std::fs::read_link(format!("/proc/{}/exe", first.pid(name))).unwrap();
+        std::os::unix::fs::symlink(program, path.join(file)).unwrap();
+    }
+    // No shell, no Python: only these two.
+    let start = Deployment::start()
+        .env("PATH", path.to_str().unwrap())
+        .env("HOME", home.to_str().unwrap());
+    let second = start
+        .env("XDG_CACHE_HOME", home.to_str().unwrap())
+        .beside()
+        .launch()
+        .await;
+    let room = second.direct().await;
+    assert_eq!(room.users[0].api.say(&room.id, "hello").await["seq"], 2);
+    assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0, "nothing was fetched");
+}

@@ -41,6 +41,8 @@ pub struct Start {
 /// Silence after which the consumer is made again. The server sends a heartbeat every third of it.
 const SILENCE: Duration = Duration::from_secs(6);
 const PAUSE: Duration = Duration::from_millis(100);
+/// Between looks at the stream's identity.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Follows a lane from `start` and hands each event to `on`, for ever; the caller ends it by dropping the future.
 pub async fn follow(bus: Bus, lane: Lane, stream: config::Stream, start: Start, mut on: impl FnMut(TailEvent)) {
@@ -52,6 +54,7 @@ pub async fn follow(bus: Bus, lane: Lane, stream: config::Stream, start: Start, 
                 let ended = tokio::select! {
                     ended = consume(&bus, lane, &mut at.position, &mut on) => ended,
                     _ = link.changed() => "the link changed".to_owned(),
+                    () = another(&bus, lane, at.identity) => "the stream is another one".to_owned(),
                 };
                 tracing::info!(
                     stream = lane.stream(),
@@ -68,6 +71,20 @@ pub async fn follow(bus: Bus, lane: Lane, stream: config::Stream, start: Start, 
             let _ = link.wait_for(|it| it.up).await;
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Waits until the stream is gone or another one. The server does not tell the consumer's owner, and cursors of the old
+/// stream are taken until it is noticed.
+async fn another(bus: &Bus, lane: Lane, identity: u64) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        match streams::state(bus, &lane.stream()).await {
+            Ok(Some(state)) if state.identity == identity => {}
+            Ok(_) => return,
+            // Whoever consumes finds out what is wrong with the link.
+            Err(_) => {}
+        }
     }
 }
 

@@ -141,37 +141,53 @@ fn check(app: &App, auth: Auth, reference: Option<Reference>) -> Result<Admitted
 
 type Started = (Arc<Session>, Vec<ServerFrame>, String, Instant);
 
-/// Registers the session, then decides where it begins: what happens between the two is in the log either way.
+/// Tries of a start that met the log being made anew.
+const STARTS: usize = 5;
+const START_PAUSE: Duration = Duration::from_millis(100);
+
 async fn start(app: &Arc<App>, admitted: Admitted) -> Result<Started, Refusal> {
+    for _ in 0..STARTS {
+        if let Some(started) = start_once(app, &admitted).await? {
+            return Ok(started);
+        }
+        tokio::time::sleep(START_PAUSE).await;
+    }
+    Err(Refusal::unavailable(
+        "the log was just made anew: reconnect in a moment",
+    ))
+}
+
+/// Decides where the session begins and registers it: what happens between the two is in the log either way. `None`:
+/// the log was made anew meanwhile, and positions of before mean nothing now.
+async fn start_once(app: &Arc<App>, admitted: &Admitted) -> Result<Option<Started>, Refusal> {
     let away = |error: bus::LogError| -> Refusal {
         tracing::debug!(%error, "a session cannot start");
         Refusal::unavailable("the message bus is away: reconnect in a moment")
     };
     let hub = &app.hub;
     let resets = hub.resets();
-    let (positions, resumed, refused) = match admitted.resume {
+    let (positions, resumed, refused) = match &admitted.resume {
         None => (hub.head().await.map_err(away)?, false, None),
-        Some(cursor) => match hub.resume(&cursor).await.map_err(away)? {
+        Some(cursor) => match hub.resume(cursor).await.map_err(away)? {
             Resume::From(positions) => (positions, true, None),
             Resume::Refused(reason) => (hub.head().await.map_err(away)?, false, Some(reason)),
         },
     };
-    let session = Session::new(admitted.caller.user_id.clone(), admitted.device_id, &positions);
+    let user_id = admitted.caller.user_id.clone();
+    let session = Session::new(user_id, admitted.device_id.clone(), &positions);
     hub.attach(&session).await.map_err(away)?;
     let Some(cursor) = hub.cursor(positions, resets) else {
         hub.detach(&session);
-        return Err(Refusal::unavailable(
-            "the log was just made anew: reconnect in a moment",
-        ));
+        return Ok(None);
     };
-    let ready = app.ready(&session, resumed, cursor.clone(), admitted.reference);
+    let ready = app.ready(&session, resumed, cursor.clone(), admitted.reference.clone());
     let mut frames = vec![ServerFrame::Ready(ready)];
     if let Some(reason) = refused {
         metrics::counter!("parley_resyncs_total").increment(1);
         frames.push(ServerFrame::Resync(Resync { reason }));
     }
     let expires_at = admitted.caller.ends_at(Timestamp::now(), Instant::now());
-    Ok((session, frames, cursor, expires_at))
+    Ok(Some((session, frames, cursor, expires_at)))
 }
 
 async fn tell(ws: &mut Ws, refusal: Refusal, reference: Option<Reference>) {

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use futures_util::StreamExt;
 use http::request::Parts;
 use http::{HeaderMap, header};
-use protocol::{Code, Refusal, Timestamp, UserId};
+use protocol::client_frame::MessageSend;
+use protocol::http::CreateConversation;
+use protocol::{Code, Refusal, Timestamp, UserId, limits};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
@@ -38,17 +40,30 @@ impl FromRequestParts<Arc<App>> for Caller {
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+/// How large a body of a kind may be.
+pub trait Bounded: DeserializeOwned {
+    /// In bytes.
+    const BYTES_MOST: usize;
+}
+
+impl Bounded for MessageSend {
+    const BYTES_MOST: usize = limits::FRAME_BYTES;
+}
+
+impl Bounded for CreateConversation {
+    /// A group of 10,000 members with long ids.
+    const BYTES_MOST: usize = 1536 * 1024;
+}
+
+/// What is read and dropped of a body that is too large: an answer in the middle of it would break the connection before
+/// the client had read that.
+const DROPPED_MOST: usize = 32 * 1024 * 1024;
+
+impl<T: Bounded, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
-                Refusal::new(Code::TooLarge, "the body is too large")
-            } else {
-                Refusal::invalid("the body could not be read")
-            }
-        })?;
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bytes = read(request, T::BYTES_MOST).await?;
         // serde would take an array for an object, field by field.
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             return Err(Refusal::invalid("the body must be a JSON object").into());
@@ -58,6 +73,29 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             Problem(Refusal::invalid(format!("the body: {words}")))
         })
     }
+}
+
+async fn read(request: Request, most: usize) -> Result<Vec<u8>, Refusal> {
+    let mut chunks = request.into_body().into_data_stream();
+    let (mut bytes, mut dropped) = (Vec::new(), 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Refusal::invalid("the body could not be read"))?;
+        if dropped > 0 || bytes.len() + chunk.len() > most {
+            dropped += chunk.len();
+            if dropped > DROPPED_MOST {
+                break;
+            }
+        } else {
+            bytes.extend_from_slice(&chunk);
+        }
+    }
+    if dropped > 0 {
+        return Err(Refusal::new(
+            Code::TooLarge,
+            format!("the body has more than {most} bytes"),
+        ));
+    }
+    Ok(bytes)
 }
 
 /// The query string, checked field by field so that a mistake is named.

@@ -77,7 +77,10 @@ pub async fn since(
 
 /// Waits until this node has dispatched what the log holds now, and returns how far that is.
 async fn reach_ends(hub: &Hub) -> Result<Vec<u64>, Problem> {
-    let ends = hub.head().await?;
+    let ends = hub
+        .head()
+        .await?
+        .ok_or_else(|| Refusal::unavailable("the log was just made anew"))?;
     let reached = tokio::time::timeout(TAIL_MOST, async {
         for (lane, end) in hub.lanes.iter().zip(&ends) {
             lane.wait_for(*end).await;

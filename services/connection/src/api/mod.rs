@@ -13,9 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
-use protocol::{Code, Refusal, UserId, limits};
+use protocol::{Code, Refusal, UserId};
 use tokio::time::Instant;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -23,8 +22,6 @@ use self::problem::Problem;
 use crate::app::App;
 use crate::session::limiter::{Limiter, Refused};
 
-/// Largest body of a request, in bytes: a group of 10,000 members with long ids.
-const BODY_BYTES: usize = 1536 * 1024;
 /// A request with its body has this long; the message service answers far sooner.
 const REQUEST_MOST: Duration = Duration::from_secs(15);
 
@@ -40,15 +37,12 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/conversations/{id}", get(conversations::read))
         .route(
             "/v1/conversations/{id}/messages",
-            get(messages::history)
-                .post(messages::send)
-                .layer(DefaultBodyLimit::max(limits::FRAME_BYTES)),
+            get(messages::history).post(messages::send),
         )
         .route("/v1/messages", get(events::since))
         .fallback(|| async { Problem(Refusal::new(Code::NotFound, "no such resource")) })
         .method_not_allowed_fallback(|| async { Problem(Refusal::invalid("this resource has no such method")) })
         .layer(axum::middleware::from_fn(within_time))
-        .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(cors)
         .with_state(app)
 }

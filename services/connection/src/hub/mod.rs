@@ -12,7 +12,7 @@ pub mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus::tail::{Start, TailEvent};
@@ -57,6 +57,8 @@ struct Heads {
     reading: tokio::sync::Mutex<()>,
     begun: AtomicU64,
     done: AtomicU64,
+    /// Whether the last reading found the streams that this node follows.
+    same: AtomicBool,
 }
 
 impl Hub {
@@ -338,24 +340,29 @@ impl Hub {
     }
 
     /// The ends of all lanes, not older than this call: what was acked to anybody before lies before them. However many
-    /// ask at once, it is one reading.
+    /// ask at once, it is one reading. `None`: a stream is another one than this node follows, which it will notice in a
+    /// moment.
     ///
     /// # Errors
     /// NATS did not answer.
-    pub async fn head(&self) -> Result<Vec<u64>, LogError> {
+    pub async fn head(&self) -> Result<Option<Vec<u64>>, LogError> {
         let wanted = self.heads.begun.load(Ordering::Acquire) + 1;
         let reading = self.heads.reading.lock().await;
         if self.heads.done.load(Ordering::Acquire) < wanted {
             let this = self.heads.begun.fetch_add(1, Ordering::AcqRel) + 1;
             let states = self.lanes.iter().map(|lane| self.log.state(lane.lane));
+            let mut same = true;
             for (lane, state) in self.lanes.iter().zip(futures_util::future::try_join_all(states).await?) {
-                if let Some(state) = state.filter(|state| state.identity == lane.identity()) {
-                    lane.note(state.last);
+                match state.filter(|state| state.identity == lane.identity()) {
+                    Some(state) => lane.note(state.last),
+                    None => same = false,
                 }
             }
+            self.heads.same.store(same, Ordering::Release);
             self.heads.done.store(this, Ordering::Release);
         }
+        let same = self.heads.same.load(Ordering::Acquire);
         drop(reading);
-        Ok(self.lanes.iter().map(LaneHub::known).collect())
+        Ok(same.then(|| self.lanes.iter().map(LaneHub::known).collect()))
     }
 }

@@ -142,7 +142,7 @@ fn check(app: &App, auth: Auth, reference: Option<Reference>) -> Result<Admitted
 type Started = (Arc<Session>, Vec<ServerFrame>, String, Instant);
 
 /// Tries of a start that met the log being made anew.
-const STARTS: usize = 5;
+const STARTS: usize = 20;
 const START_PAUSE: Duration = Duration::from_millis(100);
 
 async fn start(app: &Arc<App>, admitted: Admitted) -> Result<Started, Refusal> {
@@ -166,11 +166,14 @@ async fn start_once(app: &Arc<App>, admitted: &Admitted) -> Result<Option<Starte
     };
     let hub = &app.hub;
     let resets = hub.resets();
+    let Some(head) = hub.head().await.map_err(away)? else {
+        return Ok(None);
+    };
     let (positions, resumed, refused) = match &admitted.resume {
-        None => (hub.head().await.map_err(away)?, false, None),
+        None => (head, false, None),
         Some(cursor) => match hub.resume(cursor).await.map_err(away)? {
             Resume::From(positions) => (positions, true, None),
-            Resume::Refused(reason) => (hub.head().await.map_err(away)?, false, Some(reason)),
+            Resume::Refused(reason) => (head, false, Some(reason)),
         },
     };
     let user_id = admitted.caller.user_id.clone();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Deployment, Refused, Start};
+use crate::harness::{Deployment, Refused};
 
 /// Expects exit code 64 and one line that names the setting.
 fn assert_configuration_error(refused: &Refused, setting: &str) {
@@ -69,16 +69,13 @@ async fn with_separate_processes_too_a_bad_value_ends_up_itself() {
     assert_configuration_error(&refused, "PARLEY_CONNECTION__HEARTBEAT_MS");
 }
 
-fn without_nats() -> Start {
-    // A port of the reserved range where nobody listens.
-    Deployment::start()
-        .arg("--nats")
-        .arg("nats://ann:hush-hush@127.0.0.1:1")
-}
-
 #[tokio::test]
 async fn an_unreachable_nats_exits_69_and_is_named() {
-    let refused = without_nats().refused().await;
+    // A port of the reserved range where nobody listens.
+    let start = Deployment::start()
+        .arg("--nats")
+        .arg("nats://ann:hush-hush@127.0.0.1:1");
+    let refused = start.env("PARLEY_NATS__WAIT", "2s").refused().await;
     assert_eq!(refused.code, Some(69), "{}", refused.stderr);
     assert!(refused.stderr.to_lowercase().contains("nats"), "{}", refused.stderr);
     assert!(
@@ -91,7 +88,11 @@ async fn an_unreachable_nats_exits_69_and_is_named() {
 #[tokio::test]
 async fn an_unreachable_mongodb_exits_69_and_is_named() {
     let uri = "mongodb://ann:hush-hush@127.0.0.1:1/?replicaSet=rs0";
-    let refused = Deployment::start().arg("--mongodb").arg(uri).refused().await;
+    let start = Deployment::start()
+        .arg("--mongodb")
+        .arg(uri)
+        .env("PARLEY_MONGODB__WAIT", "2s");
+    let refused = start.refused().await;
     assert_eq!(refused.code, Some(69), "{}", refused.stderr);
     assert!(refused.stderr.to_lowercase().contains("mongodb"), "{}", refused.stderr);
     assert!(

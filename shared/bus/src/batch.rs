@@ -185,7 +185,7 @@ async fn send<R: Request>(
     mut items: mpsc::Receiver<Item<R::Value>>,
     flights: Shared<R::Value>,
 ) {
-    let subject = subjects::message_endpoint(&format!("{}.many", R::ENDPOINT));
+    let subject = subjects::endpoint(R::SERVICE, &format!("{}.many", R::ENDPOINT));
     let attempt = Duration::from_millis(R::ATTEMPT_MS);
     let bytes_most = bus.payload_bytes_most();
     let mut held = None;

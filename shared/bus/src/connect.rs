@@ -136,9 +136,13 @@ fn on_event(link: &watch::Sender<Link>, event: &Event) {
             });
             tracing::info!("connected to NATS");
         }
-        Event::Disconnected | Event::Closed => {
+        Event::Disconnected => {
             link.send_modify(|it| it.up = false);
             tracing::warn!("connection to NATS lost; reconnecting");
+        }
+        Event::Closed => {
+            link.send_modify(|it| it.up = false);
+            tracing::debug!("connection to NATS closed");
         }
         Event::SlowConsumer(subscription) => {
             // The reader of that subscription sees the gap in its sequences and starts again from before it.

@@ -27,8 +27,39 @@ pub struct Membership {
 
 impl Membership {
     /// The `seq` of the newest change that this entry knows of.
-    fn known(&self) -> u64 {
+    pub fn known(&self) -> u64 {
         self.until.unwrap_or(self.since)
+    }
+}
+
+/// What the directory holds of one user and conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The membership as it is, or was last.
+    #[serde(flatten)]
+    pub membership: Membership,
+    /// Earlier ones, oldest first: first and last `seq` that he got. Only the last [`PAST_MOST`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub past: Vec<(u64, u64)>,
+}
+
+/// Memberships of one user and conversation that are remembered besides the last one.
+pub const PAST_MOST: usize = 16;
+
+impl Entry {
+    /// The entry that follows this one.
+    fn followed_by(&self, membership: &Membership) -> Self {
+        let mut past = self.past.clone();
+        if let Some(until) = self.membership.until
+            && membership.since > until
+        {
+            past.push((self.membership.since, until));
+            past.drain(..past.len().saturating_sub(PAST_MOST));
+        }
+        Self {
+            membership: membership.clone(),
+            past,
+        }
     }
 }
 
@@ -41,7 +72,7 @@ const PAGE: usize = 500;
 /// [`LogError::Away`]; storing it again is harmless.
 pub async fn store(log: &Log, user: &UserId, membership: &Membership) -> Result<(), LogError> {
     let subject = subjects::membership(user, &membership.conversation_id);
-    let payload = serde_json::to_vec(membership).unwrap_or_default();
+    let mut payload = serde_json::to_vec(membership).unwrap_or_default();
     // Nearly every entry is the first on its subject: try that before reading.
     let mut expected = 0;
     for _ in 0..ATTEMPTS {
@@ -54,12 +85,34 @@ pub async fn store(log: &Log, user: &UserId, membership: &Membership) -> Result<
             expected = 0;
             continue;
         };
-        if parse(&record).is_some_and(|stored| stored.known() >= membership.known()) {
-            return Ok(());
+        if let Some(stored) = parse(&record) {
+            if stored.membership.known() >= membership.known() {
+                return Ok(());
+            }
+            payload = serde_json::to_vec(&stored.followed_by(membership)).unwrap_or_default();
         }
         expected = record.position;
     }
     Err(LogError::Away("the directory entry kept changing".into()))
+}
+
+/// Stores the end of a membership of which only `until` is known: its start is kept as it stands. Where the directory
+/// knows no start, the membership counts as one of the removal alone, so that nobody is shown too much.
+///
+/// # Errors
+/// [`LogError::Away`]; storing it again is harmless.
+pub async fn end(log: &Log, user: &UserId, id: &ConversationId, until: u64) -> Result<(), LogError> {
+    let known = find(log.bus(), user, id).await?;
+    if known.as_ref().is_some_and(|it| it.known() >= until) {
+        return Ok(());
+    }
+    let membership = Membership {
+        conversation_id: id.clone(),
+        // An entry that has ended already is of an earlier membership.
+        since: known.filter(|it| it.until.is_none()).map_or(until, |it| it.since),
+        until: Some(until),
+    };
+    store(log, user, &membership).await
 }
 
 /// One membership, if there ever was one.
@@ -68,14 +121,14 @@ pub async fn store(log: &Log, user: &UserId, membership: &Membership) -> Result<
 /// [`LogError::Away`].
 pub async fn find(bus: &Bus, user: &UserId, id: &ConversationId) -> Result<Option<Membership>, LogError> {
     let record = direct::last(bus, MEMBERS_STREAM, &subjects::membership(user, id)).await?;
-    Ok(record.as_ref().and_then(parse))
+    Ok(record.as_ref().and_then(parse).map(|it| it.membership))
 }
 
 /// All memberships of a user, ended ones included. One request up to 1,000 conversations, then pages.
 ///
 /// # Errors
 /// [`LogError::Away`].
-pub async fn list(bus: &Bus, user: &UserId) -> Result<Vec<Membership>, LogError> {
+pub async fn list(bus: &Bus, user: &UserId) -> Result<Vec<Entry>, LogError> {
     let subject = subjects::memberships(user);
     let query = Query {
         multi_last: vec![subject.clone()],
@@ -89,7 +142,7 @@ pub async fn list(bus: &Bus, user: &UserId) -> Result<Vec<Membership>, LogError>
     }
 }
 
-async fn list_in_pages(bus: &Bus, subject: String) -> Result<Vec<Membership>, LogError> {
+async fn list_in_pages(bus: &Bus, subject: String) -> Result<Vec<Entry>, LogError> {
     let (mut all, mut from) = (Vec::new(), 1);
     loop {
         let query = Query {
@@ -146,11 +199,37 @@ async fn settings(bus: &Bus) -> Result<async_nats::jetstream::kv::Store, LogErro
     bucket.map_err(|error| LogError::Away(error.to_string()))
 }
 
-fn parse(record: &Record) -> Option<Membership> {
+fn parse(record: &Record) -> Option<Entry> {
     serde_json::from_slice(&record.payload)
         .inspect_err(|error| {
             metrics::counter!("parley_unreadable_total", "what" => "membership").increment(1);
             tracing::warn!(%error, position = record.position, "skipped an unreadable membership");
         })
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn membership(since: u64, until: Option<u64>) -> Membership {
+        Membership {
+            conversation_id: ConversationId::parse("g00000000000000000000000000000000").unwrap(),
+            since,
+            until,
+        }
+    }
+
+    #[test]
+    fn who_comes_again_keeps_what_he_had_before() {
+        let entry = Entry {
+            membership: membership(1, None),
+            past: Vec::new(),
+        };
+        let gone = entry.followed_by(&membership(1, Some(4)));
+        let again = gone.followed_by(&membership(7, None));
+        assert_eq!((gone.past.len(), &again.past[..]), (0, &[(1, 4)][..]));
+        let text = serde_json::to_string(&again).unwrap();
+        assert_eq!(serde_json::from_str::<Entry>(&text).unwrap(), again);
+    }
 }

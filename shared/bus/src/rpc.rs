@@ -22,14 +22,14 @@ use crate::{Bus, subjects};
 /// Pause before asking again when no replica was there.
 pub(crate) const NOBODY: Duration = Duration::from_millis(50);
 
-/// Asks the message service.
+/// Asks the service that answers such requests.
 ///
 /// # Errors
 /// The service's refusal, or `unavailable` when nobody answered before the deadline: the outcome is then unknown.
 pub async fn call<R: Request>(bus: &Bus, request: &R, within: Duration) -> Result<R::Value, Refusal> {
     let deadline = Instant::now() + within;
     let payload = bytes::Bytes::from(serde_json::to_vec(request).map_err(|error| internal(&error))?);
-    let subject = subjects::message_endpoint(R::ENDPOINT);
+    let subject = subjects::endpoint(R::SERVICE, R::ENDPOINT);
     loop {
         if !bus.is_up() {
             return Err(Refusal::unavailable(
@@ -111,7 +111,7 @@ impl Server {
             .service
             .endpoint_builder()
             .name(R::ENDPOINT)
-            .add(subjects::message_endpoint(R::ENDPOINT))
+            .add(subjects::endpoint(R::SERVICE, R::ENDPOINT))
             .await
             .map_err(|error| error.to_string())?;
         self.serving
@@ -135,7 +135,7 @@ impl Server {
             .service
             .endpoint_builder()
             .name(format!("{}-many", R::ENDPOINT))
-            .add(subjects::message_endpoint(&format!("{}.many", R::ENDPOINT)))
+            .add(subjects::endpoint(R::SERVICE, &format!("{}.many", R::ENDPOINT)))
             .await
             .map_err(|error| error.to_string())?;
         self.serving

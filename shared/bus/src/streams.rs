@@ -128,6 +128,22 @@ pub fn declared(config: &config::Stream) -> Vec<stream::Config> {
     .collect()
 }
 
+/// Opens the bucket of the presence service; creates it, or brings it up to the configuration.
+///
+/// # Errors
+/// [`StreamsError::Failed`].
+pub async fn presence_bucket(bus: &Bus, config: &config::Stream) -> Result<kv::Store, StreamsError> {
+    bus.jetstream
+        .create_or_update_key_value(kv::Config {
+            bucket: subjects::PRESENCE_BUCKET.into(),
+            history: 1,
+            num_replicas: config.replicas,
+            ..Default::default()
+        })
+        .await
+        .map_err(failed("opening the presence bucket"))
+}
+
 /// Where a stream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamState {

@@ -59,6 +59,36 @@ pub const MEMBERS_WILDCARD: &str = "chat.member.*.*";
 pub const SETTINGS_BUCKET: &str = "PARLEY";
 /// Name under which the message service answers the NATS services API.
 pub const MESSAGE_SERVICE: &str = "parley-message";
+/// Name under which the presence service answers the NATS services API.
+pub const PRESENCE_SERVICE: &str = "parley-presence";
+/// KV bucket of the presence service: what users chose to appear as, and when they were last seen.
+pub const PRESENCE_BUCKET: &str = "PRESENCE";
+
+/// Key of the status that a user chose.
+pub fn status_key(user: &UserId) -> String {
+    format!("status.{}", escape(user.as_str()))
+}
+
+/// Keys of the statuses that users chose.
+pub const STATUS_KEYS: &str = "status.*";
+
+/// Whose status such a key holds.
+pub fn status_user(key: &str) -> Option<UserId> {
+    UserId::parse(&unescape(key.strip_prefix("status.")?)?)
+}
+
+/// Key that says that a connection node lives. `node` is an id of ours: letters and digits.
+pub fn node_key(node: &str) -> String {
+    format!("node.{node}")
+}
+
+/// Keys of the connection nodes that live.
+pub const NODE_KEYS: &str = "node.*";
+
+/// Key of when a user was last seen.
+pub fn seen_key(user: &UserId) -> String {
+    format!("seen.{}", escape(user.as_str()))
+}
 
 /// A conversation's subject in the log.
 pub fn log(id: &ConversationId, partitions: u16) -> (Lane, String) {
@@ -85,9 +115,38 @@ pub fn memberships(user: &UserId) -> String {
     format!("chat.member.{}.*", escape(user.as_str()))
 }
 
-/// The subject of an endpoint of the message service.
-pub fn message_endpoint(endpoint: &str) -> String {
-    format!("chat.rpc.message.{endpoint}")
+/// The subject of a service's endpoint.
+pub fn endpoint(service: &str, endpoint: &str) -> String {
+    format!("chat.rpc.{service}.{endpoint}")
+}
+
+/// Live signals from the presence service, to all connection nodes.
+pub const PRESENCE_SIGNALS: &str = "chat.live.presence";
+/// Typing, from connection nodes to any one presence replica, which passes on what may be seen.
+pub const TYPING_SIGNALS: &str = "chat.live.typing";
+/// Asks all connection nodes to beat at once: a presence replica has just started.
+pub const PRESENCE_HELLO: &str = "chat.presence.hello";
+/// A presence replica has just learnt everything: nodes compare what they have told their clients.
+pub const PRESENCE_READY: &str = "chat.presence.ready";
+/// All reports of all nodes.
+pub const PRESENCE_REPORTS: &str = "chat.presence.report.*";
+
+/// The subject of a connection node's reports and beats. `node` is an id of ours: letters and digits.
+pub fn presence_report(node: &str) -> String {
+    format!("chat.presence.report.{node}")
+}
+
+/// The subject on which a connection node is asked for a snapshot.
+pub fn presence_snapshot(node: &str) -> String {
+    format!("chat.presence.snapshot.{node}")
+}
+
+/// The beats of all replicas of the presence service.
+pub const PRESENCE_REPLICAS: &str = "chat.presence.replica.*";
+
+/// The subject of the beats of a replica of the presence service. `replica` is an id of ours: letters and digits.
+pub fn presence_replica(replica: &str) -> String {
+    format!("chat.presence.replica.{replica}")
 }
 
 /// Any text as one subject token: letters, digits, `_` and `-` stand for themselves, every other byte is `=XX`.
@@ -106,26 +165,27 @@ pub fn escape(text: &str) -> String {
     token
 }
 
+/// The text that a token of [`escape`] stands for. `None` of what is no such token.
+pub fn unescape(token: &str) -> Option<String> {
+    let (mut bytes, mut rest) = (Vec::new(), token.as_bytes());
+    while let Some((&byte, after)) = rest.split_first() {
+        if byte == b'=' {
+            let hex = std::str::from_utf8(after.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(hex, 16).ok()?);
+            rest = &after[2..];
+        } else {
+            bytes.push(byte);
+            rest = after;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn unescape(token: &str) -> Option<String> {
-        let (mut bytes, mut rest) = (Vec::new(), token.as_bytes());
-        while let Some((&byte, after)) = rest.split_first() {
-            if byte == b'=' {
-                let hex = std::str::from_utf8(after.get(..2)?).ok()?;
-                bytes.push(u8::from_str_radix(hex, 16).ok()?);
-                rest = &after[2..];
-            } else {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-        String::from_utf8(bytes).ok()
-    }
 
     proptest! {
         #[test]

@@ -13,6 +13,7 @@ mod load;
 mod log;
 mod mongodb;
 mod nats;
+mod presence;
 mod redact;
 mod setting;
 mod stream;
@@ -28,6 +29,7 @@ pub use http::Http;
 pub use log::{Format, Log};
 pub use mongodb::Mongodb;
 pub use nats::Nats;
+pub use presence::Presence;
 pub use redact::without_passwords;
 pub use setting::{Setting, settings};
 pub use stream::{Ack, Stream};
@@ -53,6 +55,8 @@ pub struct Config {
     pub http: Http,
     /// Sessions.
     pub connection: Connection,
+    /// Who counts as online.
+    pub presence: Presence,
     /// Tokens.
     pub auth: Auth,
     /// The private address.
@@ -72,6 +76,7 @@ impl Config {
         self.stream.validate()?;
         self.http.validate()?;
         self.connection.validate()?;
+        self.presence.validate()?;
         self.auth.validate()?;
         self.admin.validate()?;
         self.log.validate()

@@ -199,7 +199,7 @@ fn an_unknown_variable_is_an_error_that_lists_the_known_ones() {
     );
     assert_eq!(
         message(&[("PARLEY_FOO__BAR", "hunter2")]),
-        "PARLEY_FOO__BAR: unknown setting; the sections are nats, mongodb, stream, http, connection, auth, admin, log"
+        "PARLEY_FOO__BAR: unknown setting; the sections are nats, mongodb, stream, http, connection, presence, auth, admin, log"
     );
 }
 

@@ -1,6 +1,6 @@
 //! The table of all settings: what may be set, and the words for an error. Tests hold it against the types.
 
-use crate::{ConfigError, admin, auth, connection, http, log, mongodb, nats, stream};
+use crate::{ConfigError, admin, auth, connection, http, log, mongodb, nats, presence, stream};
 
 /// One setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,12 +38,13 @@ impl Setting {
 
 /// All settings, section by section.
 pub fn settings() -> impl Iterator<Item = &'static Setting> {
-    const SECTIONS: [&[Setting]; 8] = [
+    const SECTIONS: [&[Setting]; 9] = [
         nats::SETTINGS,
         mongodb::SETTINGS,
         stream::SETTINGS,
         http::SETTINGS,
         connection::SETTINGS,
+        presence::SETTINGS,
         auth::SETTINGS,
         admin::SETTINGS,
         log::SETTINGS,

@@ -35,6 +35,16 @@ pub enum ClientFrame {
     MessageDelivered(ReceiptFrame),
     /// Everything up to there was read.
     MessageRead(ReceiptFrame),
+    /// Turns a room's live signals on for this socket.
+    Subscribe(RoomFrame),
+    /// Turns them off.
+    Unsubscribe(RoomFrame),
+    /// The user is writing.
+    TypingStart(RoomFrame),
+    /// The user stopped writing.
+    TypingStop(RoomFrame),
+    /// Chooses how the user appears to others.
+    PresenceSet(PresenceSet),
 }
 
 /// A decoded frame with the marks that any frame may carry.
@@ -166,14 +176,48 @@ pub struct ReceiptFrame {
     pub server_id: Option<String>,
 }
 
+/// Body of the frames that only name a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RoomFrame {
+    /// The conversation, unchecked.
+    pub conversation_id: String,
+}
+
+/// Body of `presence:set`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct PresenceSet {
+    /// The status from now on, until another one is set.
+    pub status: ChosenStatus,
+}
+
+/// How a user wants to appear while connected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChosenStatus {
+    /// Online, and away by itself when nothing is done for a while.
+    #[default]
+    Online,
+    /// Away, whatever is done.
+    Away,
+    /// Not to be disturbed.
+    Dnd,
+    /// Offline to everybody else; sends no live signal.
+    Invisible,
+}
+
 /// Every frame type that [`decode`] knows.
-pub const FRAME_TYPES: [&str; 6] = [
+pub const FRAME_TYPES: [&str; 11] = [
     "auth",
     "ping",
     "state",
     "message:send",
     "message:delivered",
     "message:read",
+    "subscribe",
+    "unsubscribe",
+    "typing:start",
+    "typing:stop",
+    "presence:set",
 ];
 
 #[derive(Deserialize)]
@@ -210,6 +254,11 @@ pub fn decode(text: &str) -> Result<Decoded, Box<Rejected>> {
         "message:delivered" => body(text).and_then(checked_receipt).map(ClientFrame::MessageDelivered),
         "message:read" => body(text).and_then(checked_receipt).map(ClientFrame::MessageRead),
         "auth" => body(text).map(ClientFrame::Auth),
+        "subscribe" => body(text).map(ClientFrame::Subscribe),
+        "unsubscribe" => body(text).map(ClientFrame::Unsubscribe),
+        "typing:start" => body(text).map(ClientFrame::TypingStart),
+        "typing:stop" => body(text).map(ClientFrame::TypingStop),
+        "presence:set" => body(text).map(ClientFrame::PresenceSet),
         "state" => body::<StateBody>(text).map(|body| ClientFrame::State(body.state)),
         _ => Err(Refusal::new(
             Code::UnknownType,

@@ -18,9 +18,45 @@ pub struct Envelope<'a> {
     pub v: u32,
     /// Stream sequence of the conversation's last entry that changed members or settings; 0 where it is this one.
     pub state_at: u64,
+    /// Of an entry that changed members or settings: stream sequence of the one before it that did. 0: none.
+    #[serde(default)]
+    pub prev: u64,
+    /// Of such an entry: all members and settings after it, so that a reader need not go further back.
+    #[serde(borrow, default)]
+    pub snapshot: Option<&'a RawValue>,
+    /// Of a change of members: how many there are after it.
+    #[serde(default)]
+    pub size: Option<u64>,
+    /// Of `member:added`: the conversation, for those who were added ([`crate::http::Conversation`]).
+    #[serde(borrow, default)]
+    pub conversation: Option<&'a RawValue>,
+    /// Of a receipt in a large conversation: who is told of it, besides the user himself. See [`Told`].
+    #[serde(default)]
+    pub to: Option<Vec<Told>>,
     /// The client's frame, ready to be sent.
     #[serde(borrow)]
     pub frame: &'a RawValue,
+}
+
+/// Somebody who is told of a receipt, and of which of the watermark's steps: 0 is the step that this entry makes, any
+/// other number the stream sequence of an earlier step's entry. An entry replaces the one before it, so it names those
+/// too whom that one was for: they may have been away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told(pub UserId, pub u64);
+
+/// What an entry holds besides `state_at` and its frame.
+#[derive(Debug, Default)]
+pub struct Extras<'a> {
+    /// See [`Envelope::prev`].
+    pub prev: u64,
+    /// See [`Envelope::snapshot`]; JSON text.
+    pub snapshot: Option<&'a str>,
+    /// See [`Envelope::size`].
+    pub size: Option<u64>,
+    /// See [`Envelope::conversation`]; JSON text.
+    pub conversation: Option<&'a str>,
+    /// See [`Envelope::to`].
+    pub to: Option<&'a [Told]>,
 }
 
 /// What an entry is, read from its frame without copying what nobody needs.
@@ -47,7 +83,10 @@ pub struct EventHead<'a> {
     /// Of a creation: the members.
     #[serde(default)]
     pub members: Option<Vec<UserId>>,
-    /// Of a creation: by whom.
+    /// Of a change of members: whose.
+    #[serde(default)]
+    pub user_ids: Option<Vec<UserId>>,
+    /// Of a creation or change: by whom.
     #[serde(default)]
     pub by: Option<UserId>,
     /// Of a creation: direct or group.
@@ -70,13 +109,41 @@ pub enum Unreadable {
 }
 
 /// The event types of the log that this version knows.
-pub const EVENT_TYPES: [&str; 2] = ["message:incoming", "conversation:created"];
+pub const EVENT_TYPES: [&str; 5] = [
+    "message:incoming",
+    "conversation:created",
+    "conversation:updated",
+    "member:added",
+    "member:removed",
+];
 /// The receipt types that this version knows.
 pub const RECEIPT_TYPES: [&str; 2] = ["message:delivered", "message:read"];
 
 /// Wraps a frame for the log: an [`Envelope`], written around the frame's text without parsing that again.
 pub fn encode(frame: &ServerFrame, state_at: u64) -> Vec<u8> {
     format!(r#"{{"v":{VERSION},"state_at":{state_at},"frame":{}}}"#, frame.encode()).into_bytes()
+}
+
+/// Wraps a frame that comes with more than its state; see [`encode`].
+pub fn encode_with(frame: &ServerFrame, state_at: u64, extras: &Extras<'_>) -> Vec<u8> {
+    let mut text = format!(r#"{{"v":{VERSION},"state_at":{state_at}"#);
+    if extras.prev > 0 {
+        text += &format!(r#","prev":{}"#, extras.prev);
+    }
+    if let Some(snapshot) = extras.snapshot {
+        text += &format!(r#","snapshot":{snapshot}"#);
+    }
+    if let Some(size) = extras.size {
+        text += &format!(r#","size":{size}"#);
+    }
+    if let Some(conversation) = extras.conversation {
+        text += &format!(r#","conversation":{conversation}"#);
+    }
+    if let Some(to) = extras.to {
+        text += &format!(r#","to":{}"#, serde_json::to_string(to).unwrap_or_default());
+    }
+    text += &format!(r#","frame":{}}}"#, frame.encode());
+    text.into_bytes()
 }
 
 /// Reads an entry and what it is.
@@ -117,6 +184,39 @@ mod tests {
             (VERSION, 42, &*frame.encode())
         );
         assert_eq!((&*head.event_type, head.seq), ("message:read", 7));
+    }
+
+    #[test]
+    fn what_comes_with_a_frame_is_read_back() {
+        let (id, ann) = (
+            ConversationId::parse("g00000000000000000000000000000000").unwrap(),
+            UserId::parse("ann").unwrap(),
+        );
+        let frame = ServerFrame::MessageRead(Receipt {
+            conversation_id: id,
+            user_id: ann.clone(),
+            seq: 7,
+            timestamp: Timestamp::from_millis(0),
+        });
+        let to = [Told(ann, 3)];
+        let extras = Extras {
+            prev: 9,
+            snapshot: Some("[1]"),
+            size: Some(4),
+            conversation: Some("{}"),
+            to: Some(&to),
+        };
+        let bytes = encode_with(&frame, 0, &extras);
+        let (envelope, _) = decode(&bytes).unwrap();
+        let text = |it: Option<&RawValue>| it.map(|it| it.get().to_owned());
+        assert_eq!(
+            (envelope.prev, envelope.size, envelope.to.as_deref()),
+            (9, Some(4), Some(&to[..]))
+        );
+        assert_eq!(
+            (text(envelope.snapshot), text(envelope.conversation)),
+            (Some("[1]".into()), Some("{}".into()))
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::server_frame::{ConversationType, MessageIncoming};
+use crate::server_frame::{ConversationType, MessageIncoming, Presence};
 use crate::{ClientId, ConversationId, Refusal, Timestamp, UserId};
 
 /// Body of `POST /v1/conversations`.
@@ -21,6 +21,69 @@ pub struct CreateConversation {
     /// The same client id gives the same conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<ClientId>,
+    /// What members who come later see of the time before.
+    #[serde(default, skip_serializing_if = "HistoryAccess::is_all")]
+    pub history: HistoryAccess,
+}
+
+/// What a member sees of the time before he became one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HistoryAccess {
+    /// Everything.
+    #[default]
+    All,
+    /// Nothing: his history begins with his own `member:added`.
+    Joined,
+}
+
+impl HistoryAccess {
+    /// Whether it is the default, which is not written.
+    pub fn is_all(&self) -> bool {
+        *self == Self::All
+    }
+}
+
+/// Body of `PATCH /v1/conversations/{id}`: what is absent stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateConversation {
+    /// The new name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What members who come later see of the time before, for all members who came after their first event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryAccess>,
+}
+
+/// Body of `POST /v1/conversations/{id}/members`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddMembers {
+    /// Who; those who are members already stay as they are.
+    pub members: Vec<UserId>,
+}
+
+/// Body of `PATCH /v1/conversations/{id}/members/{user_id}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetRole {
+    /// `admin` or `member`.
+    pub role: Role,
+}
+
+/// Answer of `GET /v1/conversations/{id}/members`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members {
+    /// In the order in which they joined.
+    pub members: Vec<Member>,
+    /// Opaque; absent on the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Answer of `GET /v1/presence`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresenceList {
+    /// Of the users asked for those who share a conversation with the caller.
+    pub presence: Vec<Presence>,
 }
 
 /// What a member may do.
@@ -59,6 +122,9 @@ pub struct Conversation {
     /// A group's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// What members who come later see of the time before.
+    #[serde(default, skip_serializing_if = "HistoryAccess::is_all")]
+    pub history: HistoryAccess,
     /// The members, at most [`crate::limits::MEMBERS_LISTED`] of them.
     pub members: Vec<Member>,
     /// How many there are, where not all are listed.

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod limits;
 pub mod rpc;
 pub mod server_frame;
+pub mod signal;
 pub mod timestamp;
 
 pub use claims::Claims;

@@ -30,3 +30,17 @@ pub const CONVERSATIONS_DEFAULT: u32 = 50;
 pub const CONVERSATIONS_MOST: u32 = 200;
 /// Unread counts stop here: this many or more.
 pub const UNREAD_MOST: u32 = 100;
+/// A page of `GET …/members`: default and most.
+pub const MEMBERS_DEFAULT: u32 = 100;
+/// See [`MEMBERS_DEFAULT`].
+pub const MEMBERS_MOST: u32 = 1_000;
+/// Receipts in conversations of more members than this go only to the senders of what they cover.
+pub const RECEIPTS_TO_ALL: usize = 100;
+/// Most members that `subscribed` lists as present.
+pub const PRESENT_LISTED: usize = 200;
+/// Most rooms that one socket is subscribed to.
+pub const SUBSCRIPTIONS: usize = 1_000;
+/// Most users of one `GET /v1/presence`.
+pub const PRESENCE_USERS: usize = 100;
+/// Typing ends by itself so long after the last start.
+pub const TYPING_MS: u64 = 5_000;

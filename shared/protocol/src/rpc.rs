@@ -1,13 +1,14 @@
-//! Requests from the connection service to the message service, as JSON over the NATS services API.
+//! Requests from the connection service to the message and the presence service, as JSON over the NATS services API.
 //!
-//! Each request names the user that the token named: the message service believes the connection service in this and
-//! in nothing else.
+//! Each request names the user that the token named: the services believe the connection service in this and in nothing
+//! else.
 
 use serde::{Deserialize, Serialize};
 
-use crate::client_frame::MessageSend;
-use crate::http::CreateConversation;
-use crate::{Refusal, Timestamp, UserId};
+use crate::client_frame::{ChosenStatus, MessageSend};
+use crate::http::{CreateConversation, Role, UpdateConversation};
+use crate::server_frame::Presence;
+use crate::{ConversationId, Refusal, Timestamp, UserId};
 
 /// An answer: the value, or the refusal to show the user.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -19,8 +20,15 @@ pub enum Answer<T> {
     Refused(Refusal),
 }
 
+/// The message service, in the subjects of its endpoints.
+pub const MESSAGE: &str = "message";
+/// The presence service, in the subjects of its endpoints.
+pub const PRESENCE: &str = "presence";
+
 /// A request type, the endpoint that serves it and what it answers.
 pub trait Request: Serialize + for<'de> Deserialize<'de> + Send + 'static {
+    /// The service that answers; a token of the endpoint's subject.
+    const SERVICE: &'static str = MESSAGE;
     /// Last token of the endpoint's subject.
     const ENDPOINT: &'static str;
     /// Milliseconds that one replica has before another is asked; a little more than it gives itself, so that only a
@@ -158,9 +166,139 @@ pub struct Confirm {
     pub seq: Option<u64>,
     /// Everything up to this message, unchecked.
     pub server_id: Option<String>,
+    /// Whether the asking node does not know the user as a member: he may have left, or have just come.
+    #[serde(default)]
+    pub doubtful: bool,
 }
 
 impl Request for Confirm {
     const ENDPOINT: &'static str = "confirm";
+    type Value = ();
+}
+
+/// Changes a conversation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChangeConversation {
+    /// Who asks.
+    pub user_id: UserId,
+    /// Which, unchecked.
+    pub conversation_id: String,
+    /// What.
+    pub change: Change,
+}
+
+/// A change of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// Name and settings.
+    Update(UpdateConversation),
+    /// New members; those who are members already stay as they are.
+    Add(Vec<UserId>),
+    /// A member goes; the caller himself leaves.
+    Remove(UserId),
+    /// A member becomes an admin, or a plain member again.
+    SetRole(UserId, Role),
+}
+
+impl Request for ChangeConversation {
+    const ENDPOINT: &'static str = "change";
+    const ATTEMPT_MS: u64 = 4_500;
+    /// The conversation as the caller sees it afterwards; nothing where he has left it.
+    type Value = Option<crate::http::Conversation>;
+}
+
+/// Reads a page of a conversation's members.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ListMembers {
+    /// Who asks.
+    pub user_id: UserId,
+    /// Which conversation, unchecked.
+    pub conversation_id: String,
+    /// Page size, already within bounds.
+    pub limit: u32,
+    /// Token of the page before.
+    pub next: Option<String>,
+    /// Only those who have read everything up to this `seq`.
+    pub read: Option<u64>,
+    /// Only those whose devices have received everything up to this `seq`.
+    pub delivered: Option<u64>,
+}
+
+impl Request for ListMembers {
+    const ENDPOINT: &'static str = "members";
+    type Value = crate::http::Members;
+}
+
+/// Reads what a node needs to know of a room when the first of its sockets subscribes, or whether somebody is a member.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OpenRoom {
+    /// Who asks: a member, or the room is `not_found`.
+    pub user_id: UserId,
+    /// Which conversation, unchecked.
+    pub conversation_id: String,
+    /// Whether the members are wanted.
+    pub with_members: bool,
+}
+
+/// A room as of `seq`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// The conversation's head.
+    pub seq: u64,
+    /// All members as of `seq`, where they were wanted.
+    pub members: Vec<UserId>,
+}
+
+impl Request for OpenRoom {
+    const ENDPOINT: &'static str = "room";
+    type Value = Room;
+}
+
+/// Looks at a room's subscribers and at the presence of its members.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LookAround {
+    /// Which room; `None` where only presences are wanted.
+    pub conversation_id: Option<ConversationId>,
+    /// Whose presence is wanted.
+    pub users: Vec<UserId>,
+    /// Of each user who is offline, also when he was last seen.
+    pub last_seen: bool,
+    /// The asking node and the last of its reports: the answer takes that report in.
+    pub report: Option<(String, u64)>,
+}
+
+/// What there is to see.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sight {
+    /// Users with a subscribed socket who are not invisible, in the order in which they came; all of them, whether asked
+    /// for or not.
+    pub present: Vec<UserId>,
+    /// Of the users asked for and of those present: who is not offline; all of those asked for with `last_seen`.
+    pub presence: Vec<Presence>,
+}
+
+impl Request for LookAround {
+    const SERVICE: &'static str = PRESENCE;
+    const ENDPOINT: &'static str = "look";
+    const ATTEMPT_MS: u64 = 900;
+    type Value = Sight;
+}
+
+/// Sets how a user appears.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SetStatus {
+    /// Who.
+    pub user_id: UserId,
+    /// As what.
+    pub status: ChosenStatus,
+    /// The session that asked: it is not told.
+    pub session_id: String,
+}
+
+impl Request for SetStatus {
+    const SERVICE: &'static str = PRESENCE;
+    const ENDPOINT: &'static str = "status";
+    const ATTEMPT_MS: u64 = 900;
     type Value = ();
 }

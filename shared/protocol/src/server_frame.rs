@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client_frame::{Attachment, MessageKind, Reference};
 use crate::error::{Code, Refusal};
+use crate::http::{Conversation, HistoryAccess, Role};
 use crate::{ClientId, ConversationId, ServerId, Timestamp, UserId};
 
 /// One frame from the server, tagged by `type`.
@@ -25,12 +26,42 @@ pub enum ServerFrame {
     /// A conversation came to be; always its `seq` 1.
     #[serde(rename = "conversation:created")]
     ConversationCreated(ConversationCreated),
+    /// A conversation's name, settings or roles changed.
+    #[serde(rename = "conversation:updated")]
+    ConversationUpdated(ConversationUpdated),
+    /// Users became members.
+    #[serde(rename = "member:added")]
+    MemberAdded(MemberAdded),
+    /// Users are members no more; the last event that they get of the conversation.
+    #[serde(rename = "member:removed")]
+    MemberRemoved(MemberRemoved),
     /// A member's devices have received everything up to `seq`.
     #[serde(rename = "message:delivered")]
     MessageDelivered(Receipt),
     /// A member has read everything up to `seq`.
     #[serde(rename = "message:read")]
     MessageRead(Receipt),
+    /// Answer to `subscribe`: the room's live signals come from now on.
+    #[serde(rename = "subscribed")]
+    Subscribed(Subscribed),
+    /// Answer to `unsubscribe`.
+    #[serde(rename = "unsubscribed")]
+    Unsubscribed(Unsubscribed),
+    /// The first socket of a member subscribed.
+    #[serde(rename = "user:joined")]
+    UserJoined(RoomSignal),
+    /// The last subscribed socket of a member left or died.
+    #[serde(rename = "user:left")]
+    UserLeft(RoomSignal),
+    /// A member is writing.
+    #[serde(rename = "typing:started")]
+    TypingStarted(RoomSignal),
+    /// A member stopped writing, or five seconds have passed since the last start.
+    #[serde(rename = "typing:stopped")]
+    TypingStopped(RoomSignal),
+    /// A member's status changed.
+    #[serde(rename = "presence")]
+    Presence(Presence),
     /// No event at or before this cursor comes again.
     #[serde(rename = "checkpoint")]
     Checkpoint(Checkpoint),
@@ -159,12 +190,146 @@ pub struct ConversationCreated {
     /// A group's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// What members who come later see of the time before.
+    #[serde(default, skip_serializing_if = "HistoryAccess::is_all")]
+    pub history: HistoryAccess,
     /// All members, the creator first.
     pub members: Vec<UserId>,
     /// Who created it: the owner of a group.
     pub by: UserId,
     /// When.
     pub timestamp: Timestamp,
+}
+
+/// Body of `conversation:updated`: only what changed is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationUpdated {
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// Its place in the conversation.
+    pub seq: u64,
+    /// Who changed it.
+    pub by: UserId,
+    /// The new name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What members who come later see of the time before, from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryAccess>,
+    /// Members with new roles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<RoleChange>,
+    /// When.
+    pub timestamp: Timestamp,
+}
+
+/// A member's new role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleChange {
+    /// Whose.
+    pub user_id: UserId,
+    /// From now on.
+    pub role: Role,
+}
+
+/// Body of `member:added`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberAdded {
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// Its place in the conversation.
+    pub seq: u64,
+    /// Who was added.
+    pub user_ids: Vec<UserId>,
+    /// By whom.
+    pub by: UserId,
+    /// When.
+    pub timestamp: Timestamp,
+    /// The conversation, for those who were added: the others know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<Box<Conversation>>,
+}
+
+/// Body of `member:removed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRemoved {
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// Its place in the conversation.
+    pub seq: u64,
+    /// Who was removed, or left.
+    pub user_ids: Vec<UserId>,
+    /// By whom; by himself where somebody left.
+    pub by: UserId,
+    /// Who owns the group now, where it was the owner who left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<UserId>,
+    /// When.
+    pub timestamp: Timestamp,
+}
+
+/// How a user appears to others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Connected and active.
+    Online,
+    /// Connected; has done nothing for a while, or says so.
+    Away,
+    /// Connected and not to be disturbed.
+    Dnd,
+    /// Not connected, or invisible.
+    #[default]
+    Offline,
+}
+
+/// Body of `presence`; also how `subscribed` and `GET /v1/presence` list a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Who.
+    pub user_id: UserId,
+    /// How he appears.
+    pub status: Status,
+    /// When he was last seen, where he is offline and was ever seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<Timestamp>,
+}
+
+/// Body of `subscribed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscribed {
+    /// The room.
+    pub conversation_id: ConversationId,
+    /// The conversation's head.
+    pub seq: u64,
+    /// Members with a subscribed socket, oneself included; at most [`crate::limits::PRESENT_LISTED`].
+    pub present: Vec<Presence>,
+    /// How many there are.
+    pub present_count: u64,
+    /// Members who are writing.
+    pub typing: Vec<UserId>,
+    /// `ref` of the `subscribe`.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Reference>,
+}
+
+/// Body of `unsubscribed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsubscribed {
+    /// The room.
+    pub conversation_id: ConversationId,
+    /// `ref` of the `unsubscribe`.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Reference>,
+}
+
+/// Body of the signals that name a room and a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomSignal {
+    /// The room.
+    pub conversation_id: ConversationId,
+    /// Who.
+    pub user_id: UserId,
 }
 
 /// Body of `message:delivered` and `message:read`: a watermark that only ever grows.

@@ -65,6 +65,11 @@ fn every_http_example_is_what_the_server_reads_or_writes() {
             "client" | "server" => {}
             "Problem" => survives::<http::Problem>(text),
             "CreateConversation" => survives::<http::CreateConversation>(text),
+            "UpdateConversation" => survives::<http::UpdateConversation>(text),
+            "AddMembers" => survives::<http::AddMembers>(text),
+            "SetRole" => survives::<http::SetRole>(text),
+            "Members" => survives::<http::Members>(text),
+            "PresenceList" => survives::<http::PresenceList>(text),
             "Conversation" => survives::<http::Conversation>(text),
             "Conversations" => survives::<http::Conversations>(text),
             "History" => survives::<http::History>(text),

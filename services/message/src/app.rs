@@ -19,8 +19,11 @@ use crate::{projector, rebuild};
 
 /// Requests under way at once, of each kind; more wait in NATS.
 const SENDS_MOST: usize = 1_024;
-const CONFIRMS_MOST: usize = 256;
+/// Messages of many; in large groups a watermark waits for its turn, which costs nothing but the place.
+const CONFIRMS_MOST: usize = 2_048;
 const CREATES_MOST: usize = 64;
+const CHANGES_MOST: usize = 64;
+const ROOMS_MOST: usize = 256;
 const READS_MOST: usize = 64;
 /// How long a drain waits for requests under way.
 const GRACE: Duration = Duration::from_secs(4);
@@ -156,11 +159,16 @@ async fn endpoints(service: &Service) -> Result<Server, String> {
     server
         .endpoint_of_many(SENDS_MOST, endpoint!(service, send, now))
         .await?;
-    server.endpoint(CONFIRMS_MOST, endpoint!(service, confirm, now)).await?;
+    server
+        .endpoint_of_many(CONFIRMS_MOST, endpoint!(service, confirm, now))
+        .await?;
     server.endpoint(CREATES_MOST, endpoint!(service, create, now)).await?;
+    server.endpoint(CHANGES_MOST, endpoint!(service, change, now)).await?;
+    server.endpoint(ROOMS_MOST, endpoint!(service, room)).await?;
     server.endpoint(READS_MOST, endpoint!(service, conversation)).await?;
     server.endpoint(READS_MOST, endpoint!(service, conversations)).await?;
     server.endpoint(READS_MOST, endpoint!(service, history)).await?;
+    server.endpoint(READS_MOST, endpoint!(service, members)).await?;
     Ok(server)
 }
 
@@ -179,6 +187,7 @@ async fn watch(service: Service, readiness: Readiness, shutdown: Shutdown) -> an
                 service.floor.reset(lane);
                 service.conversations.forget_all();
                 service.watermarks.forget_all();
+                service.senders.forget_all();
             }
         }
         if let Err(error) = rebuild::ensure_directory(&service.log, &service.store).await {

@@ -1,17 +1,17 @@
 //! Creating a conversation: one entry in the log, then the directory, then the answer. MongoDB is not needed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bus::{LogError, directory};
-use protocol::http::{Conversation, CreateConversation, Member as ListedMember};
+use protocol::http::{CreateConversation, HistoryAccess};
 use protocol::rpc::{Create, Created};
 use protocol::server_frame::{ConversationCreated, ConversationType};
 use protocol::{ClientId, Code, ConversationId, Refusal, ServerFrame, Timestamp, UserId, envelope, limits};
 
 use crate::conversation::State;
-use crate::conversation::state::Member;
-use crate::projector::store_members;
+use crate::conversation::shown::shown;
+use crate::memberships::{present, store_all};
 use crate::service::{Service, unavailable};
 
 /// Time for everything; a group of 10,000 takes about a second.
@@ -27,18 +27,19 @@ fn plan(creator: &UserId, body: &CreateConversation, now: Timestamp) -> Result<C
     let mut members = vec![creator.clone()];
     let mut seen: HashSet<&UserId> = std::iter::once(creator).collect();
     members.extend(body.members.iter().filter(|it| seen.insert(it)).cloned());
-    let (conversation_id, name) = match body.conversation_type {
+    let (conversation_id, name, history) = match body.conversation_type {
         ConversationType::Direct => {
             let [_, other] = members.as_slice() else {
                 return Err(Refusal::invalid("a direct conversation has exactly one other member"));
             };
-            (ConversationId::direct(creator, other), None)
+            (ConversationId::direct(creator, other), None, HistoryAccess::All)
         }
         ConversationType::Group => {
             let fresh = ClientId::generate;
             let client_id = body.client_id.clone().unwrap_or_else(fresh);
             let name = body.name.as_deref().map(str::trim).filter(|it| !it.is_empty());
-            (ConversationId::group(creator, &client_id), name.map(str::to_owned))
+            let id = ConversationId::group(creator, &client_id);
+            (id, name.map(str::to_owned), body.history)
         }
     };
     if members.len() > limits::MEMBERS {
@@ -58,33 +59,11 @@ fn plan(creator: &UserId, body: &CreateConversation, now: Timestamp) -> Result<C
         seq: 1,
         conversation_type: body.conversation_type,
         name,
+        history,
         members,
         by: creator.clone(),
         timestamp: now,
     })
-}
-
-/// A conversation as its state shows it: without watermarks and messages, which only MongoDB has.
-fn shown(state: &State) -> Conversation {
-    let member = |it: &Member| ListedMember {
-        user_id: it.user_id.clone(),
-        role: it.role,
-        read_seq: 0,
-        delivered_seq: 0,
-    };
-    let count = state.members.len();
-    Conversation {
-        conversation_id: state.id.clone(),
-        conversation_type: state.conversation_type,
-        name: state.name.clone(),
-        members: state.members.iter().take(limits::MEMBERS_LISTED).map(member).collect(),
-        member_count: (count > limits::MEMBERS_LISTED).then_some(count as u64),
-        seq: state.head.seq,
-        created_at: state.created_at,
-        last_message: None,
-        read_seq: 0,
-        unread: 0,
-    }
 }
 
 impl Service {
@@ -106,10 +85,8 @@ impl Service {
             return Err(Refusal::no_conversation());
         }
         // Before the answer, and again on a repetition: a replica may have been killed between entry and directory.
-        for (since, members) in groups(&state) {
-            let stored = store_members(&self.log, &state.id, members, since).await;
-            stored.map_err(|error| unavailable(&error))?;
-        }
+        let stored = store_all(&self.log, present(&state, state.members.iter())).await;
+        stored.map_err(|error| unavailable(&error))?;
         if !created {
             let read = tokio::time::timeout(READ, self.one_conversation(&creator, &state.id)).await;
             if let Ok(Ok(conversation)) = read {
@@ -158,15 +135,6 @@ impl Service {
     }
 }
 
-/// Members by the event that made them such: their directory entries are alike.
-fn groups(state: &State) -> BTreeMap<u64, Vec<UserId>> {
-    let mut groups: BTreeMap<u64, Vec<UserId>> = BTreeMap::new();
-    for member in state.members.iter() {
-        groups.entry(member.since).or_default().push(member.user_id.clone());
-    }
-    groups
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +147,7 @@ mod tests {
             name: Some("  n ".into()),
             members,
             client_id: None,
+            history: HistoryAccess::Joined,
         }
     }
 
@@ -190,6 +159,7 @@ mod tests {
     fn a_direct_conversation_has_exactly_one_other_and_no_name() {
         let planned = plan_for_ann(&body(ConversationType::Direct, &["bob", "ann", "bob"])).unwrap();
         assert_eq!((planned.members, planned.name), (vec![user("ann"), user("bob")], None));
+        assert_eq!(planned.history, HistoryAccess::All);
         for others in [&[][..], &["ann"], &["bob", "eve"]] {
             assert_eq!(
                 plan_for_ann(&body(ConversationType::Direct, others)).unwrap_err().code,
@@ -202,7 +172,10 @@ mod tests {
     fn a_groups_creator_comes_first_and_its_name_is_trimmed() {
         let planned = plan_for_ann(&body(ConversationType::Group, &["bob", "ann", "eve"])).unwrap();
         assert_eq!(planned.members, [user("ann"), user("bob"), user("eve")]);
-        assert_eq!(planned.name.as_deref(), Some("n"));
+        assert_eq!(
+            (planned.name.as_deref(), planned.history),
+            (Some("n"), HistoryAccess::Joined)
+        );
         let alone = CreateConversation {
             name: Some(" ".into()),
             ..body(ConversationType::Group, &[])

@@ -5,7 +5,9 @@
 use bus::Record;
 use protocol::envelope::{Envelope, EventHead, Unreadable, VERSION};
 use protocol::rpc::ReceiptKind;
-use protocol::server_frame::{ConversationCreated, MessageIncoming, Receipt};
+use protocol::server_frame::{
+    ConversationCreated, ConversationUpdated, MemberAdded, MemberRemoved, MessageIncoming, Receipt,
+};
 use protocol::{ConversationId, Timestamp};
 
 /// One durable event of a conversation, or one watermark.
@@ -13,6 +15,11 @@ use protocol::{ConversationId, Timestamp};
 pub(crate) enum Event {
     Message(MessageIncoming),
     Created(ConversationCreated),
+    Updated(ConversationUpdated),
+    /// With the number of members after it.
+    Added(MemberAdded, u64),
+    /// With the number of members after it.
+    Removed(MemberRemoved, u64),
     Receipt(ReceiptKind, Receipt),
 }
 
@@ -20,6 +27,12 @@ pub(crate) enum Event {
 pub(crate) const MESSAGE: &str = "message:incoming";
 /// `type` of a creation's frame.
 pub(crate) const CREATED: &str = "conversation:created";
+/// `type` of the frame of a change of name, settings or roles.
+pub(crate) const UPDATED: &str = "conversation:updated";
+/// `type` of the frame that tells of new members.
+pub(crate) const ADDED: &str = "member:added";
+/// `type` of the frame that tells of members who went.
+pub(crate) const REMOVED: &str = "member:removed";
 const DELIVERED: &str = "message:delivered";
 const READ: &str = "message:read";
 
@@ -34,6 +47,9 @@ impl Event {
         Ok(match &*head.event_type {
             MESSAGE => Self::Message(serde_json::from_str(frame)?),
             CREATED => Self::Created(serde_json::from_str(frame)?),
+            UPDATED => Self::Updated(serde_json::from_str(frame)?),
+            ADDED => Self::Added(serde_json::from_str(frame)?, envelope.size.unwrap_or(0)),
+            REMOVED => Self::Removed(serde_json::from_str(frame)?, envelope.size.unwrap_or(0)),
             DELIVERED => Self::Receipt(ReceiptKind::Delivered, serde_json::from_str(frame)?),
             READ => Self::Receipt(ReceiptKind::Read, serde_json::from_str(frame)?),
             _ => return Err(Unreadable::UnknownEvent),
@@ -44,6 +60,9 @@ impl Event {
         match self {
             Self::Message(it) => &it.conversation_id,
             Self::Created(it) => &it.conversation_id,
+            Self::Updated(it) => &it.conversation_id,
+            Self::Added(it, _) => &it.conversation_id,
+            Self::Removed(it, _) => &it.conversation_id,
             Self::Receipt(_, it) => &it.conversation_id,
         }
     }
@@ -53,6 +72,9 @@ impl Event {
         match self {
             Self::Message(it) => it.seq,
             Self::Created(it) => it.seq,
+            Self::Updated(it) => it.seq,
+            Self::Added(it, _) => it.seq,
+            Self::Removed(it, _) => it.seq,
             Self::Receipt(_, it) => it.seq,
         }
     }
@@ -61,6 +83,9 @@ impl Event {
         match self {
             Self::Message(it) => it.timestamp,
             Self::Created(it) => it.timestamp,
+            Self::Updated(it) => it.timestamp,
+            Self::Added(it, _) => it.timestamp,
+            Self::Removed(it, _) => it.timestamp,
             Self::Receipt(_, it) => it.timestamp,
         }
     }

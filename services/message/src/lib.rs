@@ -4,10 +4,13 @@
 //! It holds no socket and knows no session. Any number of replicas run side by side; none owns a conversation.
 
 mod app;
+mod change;
 mod conversation;
 mod create;
+mod effect;
 mod event;
 mod floor;
+mod memberships;
 mod projector;
 mod read;
 mod rebuild;

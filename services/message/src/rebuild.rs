@@ -5,7 +5,7 @@ use bus::directory::{self, Membership};
 use bus::{Log, LogError};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::store::{MemberDocument, Store, StoreError, unsigned};
+use crate::store::{MemberDocument, Standing, Store, StoreError};
 
 /// Memberships read at once, and of those written at once.
 const BATCH: i64 = 1_000;
@@ -54,11 +54,15 @@ pub(crate) async fn ensure_directory(log: &Log, store: &Store) -> Result<(), Reb
 }
 
 fn entry(member: MemberDocument) -> Option<(protocol::UserId, Membership)> {
-    let since = unsigned(member.membership?.since);
+    let (since, until) = match member.standing() {
+        Standing::Present { since, .. } => (since, None),
+        Standing::Gone { since, until } => (since, Some(until)),
+        Standing::Unknown => return None,
+    };
     let membership = Membership {
         conversation_id: member.key.conversation_id,
         since,
-        until: None,
+        until,
     };
     Some((member.key.user_id, membership))
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::conversation::Conversations;
 use crate::floor::Floor;
-use crate::receipts::Watermarks;
+use crate::receipts::{Senders, Watermarks};
 use crate::store::Store;
 
 /// The message service's parts. Cheap to clone.
@@ -24,6 +24,7 @@ pub(crate) struct Parts {
     pub(crate) floor: Floor,
     pub(crate) conversations: Conversations,
     pub(crate) watermarks: Watermarks,
+    pub(crate) senders: Senders,
     pub(crate) stream: config::Stream,
 }
 
@@ -41,6 +42,7 @@ impl Service {
             floor: Floor::new(&log),
             conversations: Conversations::new(log.clone(), stream.max_age),
             watermarks: Watermarks::new(),
+            senders: Senders::new(),
             log,
             store,
             stream,

@@ -1,15 +1,21 @@
-//! Fetching what [`State`] needs: the end of the log, the entry that holds the members, or MongoDB where the log no
-//! longer has them.
+//! Fetching what [`State`] needs: the end of the log, the entries that changed members and settings, or MongoDB where
+//! the log no longer has them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::{LogError, Record};
 use protocol::{Refusal, UserId};
+use tokio::time::Instant;
 
+use super::chain::{Step, Walk};
 use super::state::{Follow, STATE_ELSEWHERE};
 use super::{Conversation, Head, State};
-use crate::event::{Event, Seen};
+use crate::event::Seen;
 use crate::service::{Service, unavailable};
+
+/// Time for MongoDB to catch up with a change that only it can tell.
+const CATCH_UP: Duration = Duration::from_millis(1_500);
 
 /// How a conversation was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +69,8 @@ impl Service {
             .map_err(|error| unreadable(conversation, &error))?;
         match state.follow(seen.as_ref()) {
             Follow::Current => Ok(state),
-            Follow::Reload => self.load_from(conversation, last).await,
+            Follow::Changed => self.load_from(conversation, last, Some(state)).await,
+            Follow::Reload => self.load_from(conversation, last, None).await,
             Follow::Emptied => {
                 let stored = self
                     .store
@@ -81,31 +88,24 @@ impl Service {
     pub(crate) async fn load(&self, conversation: &Arc<Conversation>) -> Result<State, Refusal> {
         metrics::counter!("parley_conversation_loads_total").increment(1);
         let last = self.last(conversation).await?;
-        self.load_from(conversation, last).await
+        self.load_from(conversation, last, None).await
     }
 
-    async fn load_from(&self, conversation: &Arc<Conversation>, last: Option<Record>) -> Result<State, Refusal> {
+    /// Loads the state at `last`, the conversation's last entry, on top of what is `known`.
+    async fn load_from(
+        &self,
+        conversation: &Arc<Conversation>,
+        last: Option<Record>,
+        known: Option<State>,
+    ) -> Result<State, Refusal> {
         let Some(last) = last else {
             return self.load_stored(conversation, None).await;
         };
         let seen = Seen::of(&last).map_err(|error| unreadable(conversation, &error))?;
-        let entry = if seen.state_at == last.position {
-            Some(last)
-        } else if seen.state_at == STATE_ELSEWHERE {
-            None
-        } else {
-            let entry = self
-                .log
-                .at(conversation.lane, seen.state_at)
-                .await
-                .map_err(|error| unavailable(&error))?;
-            // In a stream that was made anew the position may be another conversation's entry.
-            entry.filter(|it| it.subject == conversation.subject)
-        };
-        let Some(Event::Created(created)) = entry.as_ref().and_then(|it| Event::decode(&it.payload).ok()) else {
+        let logged = self.load_logged(conversation, last, &seen, known).await;
+        let Some(mut state) = logged.map_err(|error| unavailable(&error))? else {
             return self.load_stored(conversation, Some(seen)).await;
         };
-        let mut state = State::created(&created, seen.state_at);
         if seen.position != seen.state_at {
             state.advance(head_of(&seen), seen.is_message);
         }
@@ -113,10 +113,37 @@ impl Service {
         Ok(state)
     }
 
-    /// Members from MongoDB: their entry has aged out of the stream. MongoDB is complete in what has.
+    /// The state as of the last change, from the chain of changes in the log. `None` where that is broken.
+    async fn load_logged(
+        &self,
+        conversation: &Conversation,
+        last: Record,
+        seen: &Seen,
+        known: Option<State>,
+    ) -> Result<Option<State>, LogError> {
+        let mut entry = match seen.state_at {
+            at if at == last.position => Some(last),
+            STATE_ELSEWHERE => None,
+            at => self.log.at(conversation.lane, at).await?,
+        };
+        let mut walk = Walk::new(conversation.subject.clone(), known);
+        loop {
+            match walk.step(entry) {
+                Step::Read(position) => entry = self.log.at(conversation.lane, position).await?,
+                Step::Done(state) => return Ok(Some(*state)),
+                Step::Broken => return Ok(None),
+            }
+        }
+    }
+
+    /// Members and settings from MongoDB, once it has caught up with their last change.
     async fn load_stored(&self, conversation: &Arc<Conversation>, seen: Option<Seen>) -> Result<State, Refusal> {
         if seen.is_none() && self.conversations.is_absent(&conversation.id) {
             return Err(Refusal::no_conversation());
+        }
+        if let Some(seen) = seen.filter(|it| it.state_at != STATE_ELSEWHERE) {
+            let deadline = Instant::now() + CATCH_UP;
+            self.wait_stored(conversation.lane, seen.state_at, deadline).await?;
         }
         let Some(mut state) = self
             .store

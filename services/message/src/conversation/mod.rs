@@ -3,7 +3,14 @@
 //! The lock is fair and serialises this replica's appends to one conversation; other replicas are met through
 //! conflicts. Nothing here is owned or leased: forgetting everything at any moment costs a few reads.
 
+mod chain;
+mod find;
+#[cfg(test)]
+pub(crate) mod histories;
 pub(crate) mod load;
+pub(crate) mod members;
+pub(crate) mod shown;
+pub(crate) mod snapshot;
 pub(crate) mod state;
 
 use std::sync::Arc;
@@ -75,7 +82,7 @@ impl Conversations {
     }
 
     /// Weighs a conversation by the members that it turned out to have.
-    fn weigh(&self, conversation: &Arc<Conversation>, members: usize) {
+    pub(crate) fn weigh(&self, conversation: &Arc<Conversation>, members: usize) {
         let members = u32::try_from(members).unwrap_or(u32::MAX - BASE_WEIGHT);
         if conversation.members.swap(members, Ordering::Relaxed) != members {
             self.known.insert(conversation.id.clone(), conversation.clone());

@@ -2,18 +2,25 @@
 //!
 //! Pure: following the log by one step is a function here; fetching the step is in [`super::load`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use protocol::http::Role;
+use protocol::http::HistoryAccess;
 use protocol::server_frame::{ConversationCreated, ConversationType};
 use protocol::{ConversationId, Timestamp, UserId};
 
-use crate::event::Seen;
+use super::members::{Member, Members};
+use crate::effect::{Effect, founding};
+use crate::event::{Event, Seen};
 
 /// `state_at` of a conversation whose last state entry is not in the stream: aged out, or lost with a stream that was
 /// made anew. Readers take members and settings from MongoDB then.
 pub(crate) const STATE_ELSEWHERE: u64 = u64::MAX;
+
+/// Groups of up to so many members are written out in full with each change.
+const SNAPSHOT_ALWAYS: usize = 200;
+/// Of larger ones every so manieth change: it bounds how far back a reader must go.
+pub(crate) const SNAPSHOT_EVERY: u32 = 64;
 
 /// Message `seq`s remembered, so that a reply to something recent asks nobody.
 const RECENT: usize = 64;
@@ -27,59 +34,22 @@ pub(crate) struct Head {
     pub(crate) timestamp: Timestamp,
 }
 
-/// One member.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Member {
-    pub(crate) user_id: UserId,
-    pub(crate) role: Role,
-    /// `seq` of the event that made him one.
-    pub(crate) since: u64,
-}
-
-/// The members in the order in which they joined.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Members {
-    list: Vec<Member>,
-    index: HashMap<UserId, usize>,
-}
-
-impl FromIterator<Member> for Members {
-    fn from_iter<T: IntoIterator<Item = Member>>(members: T) -> Self {
-        let list: Vec<Member> = members.into_iter().collect();
-        let index = list
-            .iter()
-            .enumerate()
-            .map(|(at, member)| (member.user_id.clone(), at))
-            .collect();
-        Self { list, index }
-    }
-}
-
-impl Members {
-    pub(crate) fn contains(&self, user: &UserId) -> bool {
-        self.index.contains_key(user)
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Member> {
-        self.list.iter()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.list.len()
-    }
-}
-
 /// A conversation as of `head`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) id: ConversationId,
     pub(crate) conversation_type: ConversationType,
     pub(crate) name: Option<String>,
+    pub(crate) history: HistoryAccess,
     pub(crate) created_at: Timestamp,
     pub(crate) members: Arc<Members>,
     pub(crate) head: Head,
     /// Stream sequence of the last entry that changed members or settings, or [`STATE_ELSEWHERE`].
     pub(crate) state_at: u64,
+    /// `seq` of that entry; 0 where it is not known.
+    pub(crate) state_seq: u64,
+    /// How many such entries in a row, up to that one, hold no snapshot; more than any bound where it is not known.
+    bare: u32,
     recent: VecDeque<u64>,
 }
 
@@ -88,64 +58,117 @@ pub(crate) struct State {
 pub(crate) enum Follow {
     /// The state now stands at that end, or stood there or past it already (a replica that is behind answered).
     Current,
-    /// Members or settings may have changed, or the stream is another one: load anew.
+    /// Members or settings have changed since: load what did, on top of what is known.
+    Changed,
+    /// The stream is another one: load anew.
     Reload,
     /// The stream holds nothing of the conversation any more: only MongoDB can tell where its `seq` goes on.
     Emptied,
 }
 
-/// Who has which role from the start: whoever created a group owns it.
-pub(crate) fn first_role(created: &ConversationCreated, user: &UserId) -> Role {
-    if created.conversation_type == ConversationType::Group && *user == created.by {
-        Role::Owner
-    } else {
-        Role::Member
-    }
+/// What a conversation is, whatever happened last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) conversation_type: ConversationType,
+    pub(crate) name: Option<String>,
+    pub(crate) history: HistoryAccess,
+    pub(crate) created_at: Timestamp,
 }
 
 impl State {
     /// The state that a creation makes, standing at its entry.
     pub(crate) fn created(created: &ConversationCreated, position: u64) -> Self {
-        let member = |user_id: &UserId| Member {
-            user_id: user_id.clone(),
-            role: first_role(created, user_id),
-            since: created.seq,
-        };
-        Self {
-            id: created.conversation_id.clone(),
+        let settings = Settings {
             conversation_type: created.conversation_type,
             name: created.name.clone(),
+            history: created.history,
             created_at: created.timestamp,
-            members: Arc::new(created.members.iter().map(member).collect()),
-            head: Head {
-                seq: created.seq,
-                position,
-                timestamp: created.timestamp,
-            },
-            state_at: position,
+        };
+        let head = Head {
+            seq: created.seq,
+            position,
+            timestamp: created.timestamp,
+        };
+        let mut state = Self::of(created.conversation_id.clone(), settings, Members::default(), head);
+        state.affect(&founding(created), created.seq);
+        state.stand_at(position, true);
+        state
+    }
+
+    /// A state from its parts, standing at no entry that changed it.
+    pub(crate) fn of(id: ConversationId, settings: Settings, members: Members, head: Head) -> Self {
+        Self {
+            id,
+            conversation_type: settings.conversation_type,
+            name: settings.name,
+            history: settings.history,
+            created_at: settings.created_at,
+            members: Arc::new(members),
+            head,
+            state_at: STATE_ELSEWHERE,
+            state_seq: 0,
+            bare: u32::MAX,
             recent: VecDeque::new(),
         }
     }
 
-    /// The state as MongoDB tells it, standing nowhere in the stream.
-    pub(crate) fn stored(
-        id: ConversationId,
-        conversation_type: ConversationType,
-        name: Option<String>,
-        created_at: Timestamp,
-        members: Members,
-        head: Head,
-    ) -> Self {
-        let (members, recent) = (Arc::new(members), VecDeque::new());
-        Self {
-            id,
-            conversation_type,
-            name,
-            created_at,
-            members,
-            head,
-            state_at: STATE_ELSEWHERE,
-            recent,
+    /// Takes in an event that changes members or settings. Where it stands is told by [`State::stand_at`].
+    pub(crate) fn apply(&mut self, event: &Event) {
+        if let Event::Updated(it) = event {
+            self.name = it.name.clone().or_else(|| self.name.take());
+            self.history = it.history.unwrap_or(self.history);
+        }
+        self.affect(&event.effects(), event.seq());
+        self.head.seq = event.seq();
+        self.head.timestamp = event.timestamp();
+    }
+
+    fn affect(&mut self, effects: &[Effect<'_>], seq: u64) {
+        if effects.is_empty() {
+            return;
+        }
+        let members = Arc::make_mut(&mut self.members);
+        for effect in effects {
+            match *effect {
+                Effect::Joined { user, role, .. } => members.join(Member {
+                    user_id: user.clone(),
+                    role,
+                    since: seq,
+                }),
+                Effect::Left { user } => members.leave(user),
+                Effect::Role { user, role } => members.set_role(user, role),
+            }
+        }
+    }
+
+    /// Moves to the entry of the event that was applied last. `whole`: it tells all members, not only what changed.
+    pub(crate) fn stand_at(&mut self, position: u64, whole: bool) {
+        self.head.position = position;
+        self.state_at = position;
+        self.state_seq = self.head.seq;
+        self.bare = if whole { 0 } else { self.bare.saturating_add(1) };
+    }
+
+    /// Whether the entry of the event that was applied last, and that has not been written yet, is to tell all members.
+    pub(crate) fn wants_snapshot(&self) -> bool {
+        self.members.len() <= SNAPSHOT_ALWAYS || self.bare >= SNAPSHOT_EVERY
+    }
+
+    /// Stream sequence of the last entry that changed members or settings, for the next such entry: 0 where there is
+    /// none in the stream.
+    pub(crate) fn last_change(&self) -> u64 {
+        if self.state_at == STATE_ELSEWHERE {
+            0
+        } else {
+            self.state_at
+        }
+    }
+
+    /// The first `seq` that a member sees in the history.
+    pub(crate) fn visible_from(&self, user: &UserId) -> u64 {
+        match (self.history, self.members.get(user)) {
+            (HistoryAccess::Joined, Some(member)) => member.since,
+            _ => 0,
         }
     }
 
@@ -177,8 +200,11 @@ impl State {
             return Follow::Current;
         }
         let ahead = last.position > self.head.position && last.seq > self.head.seq;
-        if !ahead || last.state_at != self.state_at {
+        if !ahead {
             return Follow::Reload;
+        }
+        if last.state_at != self.state_at {
+            return Follow::Changed;
         }
         self.advance(
             Head {
@@ -199,6 +225,7 @@ impl State {
             timestamp: self.head.timestamp.max(stored_at),
         };
         self.state_at = STATE_ELSEWHERE;
+        self.bare = u32::MAX;
     }
 
     /// Whether `seq` is known to be a message. False says nothing.
@@ -223,6 +250,7 @@ pub(crate) mod tests {
             seq: 1,
             conversation_type: ConversationType::Direct,
             name: None,
+            history: HistoryAccess::All,
             members: vec![ann.clone(), bob],
             by: ann,
             timestamp: Timestamp::from_millis(1_000),
@@ -259,10 +287,10 @@ pub(crate) mod tests {
 
     #[test]
     fn a_change_of_members_or_another_stream_is_loaded_anew() {
-        assert_eq!(ann_and_bob().follow(Some(&seen(15, 4, 14))), Follow::Reload);
+        assert_eq!(ann_and_bob().follow(Some(&seen(15, 4, 14))), Follow::Changed);
         assert_eq!(
             ann_and_bob().follow(Some(&seen(15, 4, STATE_ELSEWHERE))),
-            Follow::Reload
+            Follow::Changed
         );
         assert_eq!(ann_and_bob().follow(Some(&seen(3, 2, 10))), Follow::Reload);
         assert_eq!(ann_and_bob().follow(Some(&seen(15, 1, 10))), Follow::Reload);

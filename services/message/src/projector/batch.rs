@@ -3,18 +3,14 @@
 use std::time::Duration;
 
 use async_nats::jetstream::Message;
-use bus::directory::{self, Membership};
-use bus::{Lane, Log, LogError};
-use futures_util::{StreamExt, TryStreamExt};
+use bus::Lane;
 use lifecycle::Shutdown;
-use protocol::{ConversationId, UserId};
 
 use crate::event::Event;
+use crate::memberships;
 use crate::service::Service;
 use crate::store::Failure;
 
-/// Directory entries under way at once.
-const DIRECTORY_CONCURRENCY: usize = 64;
 /// Pauses between tries while MongoDB is away: short enough to be back within a second of it.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MOST: Duration = Duration::from_millis(500);
@@ -63,12 +59,9 @@ impl Batch {
         }
         let started = tokio::time::Instant::now();
         for event in &self.events {
-            if let Event::Created(it) = event {
-                // The safety net of whoever created it and was killed before he could. Ahead of MongoDB, so that it
-                // holds while MongoDB is away.
-                let stored = store_members(&service.log, &it.conversation_id, it.members.clone(), it.seq).await;
-                stored.map_err(|error| error.to_string())?;
-            }
+            // Ahead of MongoDB, so that the directory is whole also while MongoDB is away.
+            let stored = memberships::store_event(&service.log, event).await;
+            stored.map_err(|error| error.to_string())?;
         }
         let events: Vec<&Event> = self.events.iter().collect();
         if !commit(service, self.lane, &events, shutdown).await {
@@ -134,29 +127,4 @@ async fn commit_part(service: &Service, lane: Lane, events: &[&Event], shutdown:
         }
         pause = (pause * 2).min(PAUSE_MOST);
     }
-}
-
-/// Stores memberships in the directory, some at once.
-///
-/// # Errors
-/// NATS is away; storing them again is harmless.
-pub(crate) async fn store_members(
-    log: &Log,
-    id: &ConversationId,
-    members: Vec<UserId>,
-    since: u64,
-) -> Result<(), LogError> {
-    let membership = Membership {
-        conversation_id: id.clone(),
-        since,
-        until: None,
-    };
-    futures_util::stream::iter(members)
-        .map(|user| {
-            let (log, membership) = (log.clone(), membership.clone());
-            async move { directory::store(&log, &user, &membership).await }
-        })
-        .buffer_unordered(DIRECTORY_CONCURRENCY)
-        .try_collect::<()>()
-        .await
 }

@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use lifecycle::Shutdown;
 use tokio::time::Instant;
 
-pub(crate) use batch::{Batch, store_members};
+pub(crate) use batch::Batch;
 
 use crate::service::Service;
 

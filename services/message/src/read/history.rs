@@ -1,15 +1,12 @@
 //! A page of a conversation's messages.
 
-use std::sync::Arc;
-
 use protocol::http::History;
 use protocol::rpc::ReadHistory;
 use protocol::server_frame::MessageIncoming;
 use protocol::{ConversationId, Refusal};
 
-use super::{deadline, within};
+use super::within;
 use crate::conversation::load::Freshness;
-use crate::conversation::{Conversation, State};
 use crate::service::{Service, unavailable};
 
 /// Bytes of an answer around its messages.
@@ -31,7 +28,11 @@ impl Service {
             .state_for(&conversation, &request.user_id, Freshness::Fresh)
             .await?;
         self.wait_for_state(&conversation, &state).await?;
-        let (after, before) = (request.after.unwrap_or(0), request.before.unwrap_or(u64::MAX));
+        let hidden = state.visible_from(&request.user_id).saturating_sub(1);
+        let (after, before) = (
+            request.after.unwrap_or(0).max(hidden),
+            request.before.unwrap_or(u64::MAX),
+        );
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX).max(1);
         let fetched = i64::from(request.limit.max(1)) + 1;
         let messages = self
@@ -44,16 +45,6 @@ impl Service {
             limit,
             self.log.bus().payload_bytes_most().saturating_sub(FRAME_BYTES),
         ))
-    }
-
-    /// Waits until MongoDB holds everything up to a conversation's head.
-    async fn wait_for_state(&self, conversation: &Arc<Conversation>, state: &State) -> Result<(), Refusal> {
-        if state.head.position == 0 {
-            // Nothing of it is in the log: all has aged out, long after it was projected.
-            return Ok(());
-        }
-        self.wait_stored(conversation.lane, state.head.position, deadline())
-            .await
     }
 }
 

@@ -5,14 +5,19 @@
 
 mod conversations;
 mod history;
+mod members;
 mod page;
+mod room;
+mod show;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Lane;
 use protocol::Refusal;
 use tokio::time::Instant;
 
+use crate::conversation::{Conversation, State};
 use crate::service::{Service, unavailable};
 
 /// Time for a whole read: the contract's two seconds less the way to the client.
@@ -33,5 +38,15 @@ impl Service {
         let state = self.log.state(lane).await.map_err(|error| unavailable(&error))?;
         let last = state.map_or(0, |it| it.last);
         self.wait_stored(lane, last, deadline()).await
+    }
+
+    /// Waits until MongoDB holds everything up to a conversation's head.
+    async fn wait_for_state(&self, conversation: &Arc<Conversation>, state: &State) -> Result<(), Refusal> {
+        if state.head.position == 0 {
+            // Nothing of it is in the log: all has aged out, long after it was projected.
+            return Ok(());
+        }
+        self.wait_stored(conversation.lane, state.head.position, deadline())
+            .await
     }
 }

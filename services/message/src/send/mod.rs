@@ -194,7 +194,7 @@ impl Service {
 
     /// Another replica was first: takes in what it wrote. After several conflicts in a row it waits a moment, at
     /// random, so that replicas do not keep meeting.
-    async fn after_conflict(
+    pub(crate) async fn after_conflict(
         &self,
         conversation: &Arc<Conversation>,
         state: State,

@@ -36,31 +36,10 @@ impl Service {
         if is_message { Ok(()) } else { Err(no_such_message()) }
     }
 
-    /// Bisects the stream for an entry by its `seq`: both grow together, so that 2^n entries take n reads.
+    /// Whether the log has a message with this `seq`.
     async fn find_in_log(&self, conversation: &Conversation, seq: u64) -> Result<bool, LogError> {
-        let Some(last) = self.log.last(conversation.lane, &conversation.subject).await? else {
-            return Ok(false);
-        };
-        let (mut low, mut high) = (1, last.position);
-        while low <= high {
-            let middle = low + (high - low) / 2;
-            let batch = self
-                .log
-                .from(conversation.lane, &conversation.subject, middle, 1, 1 << 20)
-                .await?;
-            let Some(seen) = batch.records.first().and_then(|it| Seen::of(it).ok()) else {
-                high = middle - 1;
-                continue;
-            };
-            if seen.seq == seq {
-                return Ok(seen.is_message);
-            }
-            if seen.seq > seq {
-                high = middle - 1;
-            } else {
-                low = seen.position + 1;
-            }
-        }
-        Ok(false)
+        let found = self.first_from(conversation, seq).await?;
+        let seen = found.as_ref().and_then(|it| Seen::of(it).ok());
+        Ok(seen.is_some_and(|it| it.seq == seq && it.is_message))
     }
 }

@@ -65,7 +65,7 @@ pub(crate) fn decide(state: &State, draft: &Draft, reply_known: bool, now: Times
         return Decision::Refuse(Refusal::no_conversation());
     }
     if let Some(reply) = draft.reply_to.as_ref().filter(|_| !reply_known) {
-        if reply.seq > state.head.seq {
+        if reply.seq > state.head.seq || reply.seq < state.visible_from(&draft.sender) {
             return Decision::Refuse(no_such_message());
         }
         if !state.is_recent_message(reply.seq) {

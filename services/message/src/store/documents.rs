@@ -2,12 +2,14 @@
 
 use mongodb::bson::{Binary, DateTime, spec::BinarySubtype};
 use protocol::client_frame::{Attachment, MessageKind};
-use protocol::http::Role;
-use protocol::server_frame::{ConversationCreated, ConversationType, MessageIncoming};
+use protocol::http::HistoryAccess;
+use protocol::server_frame::{
+    ConversationCreated, ConversationType, ConversationUpdated, MemberAdded, MemberRemoved, MessageIncoming, RoleChange,
+};
 use protocol::{ClientId, ConversationId, ServerId, Timestamp, UserId};
 use serde::Deserialize;
 
-use crate::event::{CREATED, Event, MESSAGE};
+use crate::event::{ADDED, CREATED, Event, MESSAGE, REMOVED, UPDATED};
 
 /// `_id` of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
@@ -36,8 +38,14 @@ pub(crate) struct EventDocument {
     attachments: Vec<AttachmentDocument>,
     conversation_type: Option<ConversationType>,
     name: Option<String>,
+    history: Option<HistoryAccess>,
     by: Option<UserId>,
     members: Option<Vec<UserId>>,
+    #[serde(default)]
+    roles: Vec<RoleChange>,
+    users: Option<Vec<UserId>>,
+    owner: Option<UserId>,
+    size: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,73 +64,18 @@ pub(crate) struct KeyOnly {
     pub(crate) key: EventKey,
 }
 
+/// The sender alone, of a message.
+#[derive(Debug, Deserialize)]
+pub(crate) struct SenderDocument {
+    pub(crate) sender: UserId,
+}
+
 /// Key and time, of a message that was sent before.
 #[derive(Debug, Deserialize)]
 pub(crate) struct SentDocument {
     #[serde(rename = "_id")]
     pub(crate) key: EventKey,
     pub(crate) at: DateTime,
-}
-
-/// A conversation. What a creation sets is absent while only later events have been projected.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct ConversationDocument {
-    #[serde(rename = "_id")]
-    pub(crate) id: ConversationId,
-    #[serde(rename = "type")]
-    pub(crate) conversation_type: Option<ConversationType>,
-    pub(crate) created_at: Option<DateTime>,
-    pub(crate) state: Option<StateDocument>,
-    pub(crate) head: Option<HeadDocument>,
-    /// `seq` of the last message.
-    pub(crate) last: Option<i64>,
-}
-
-/// Settings as of the event `seq`; the greater document, compared field by field, is the newer.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct StateDocument {
-    /// Number of members.
-    pub(crate) size: i64,
-    pub(crate) name: Option<String>,
-}
-
-/// The last event.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct HeadDocument {
-    pub(crate) seq: i64,
-    pub(crate) at: DateTime,
-}
-
-/// A member, with his watermarks.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct MemberDocument {
-    #[serde(rename = "_id")]
-    pub(crate) key: MemberKey,
-    /// Absent while only his watermarks have been projected.
-    #[serde(rename = "m")]
-    pub(crate) membership: Option<MembershipDocument>,
-    #[serde(default)]
-    pub(crate) read: i64,
-    #[serde(default)]
-    pub(crate) delivered: i64,
-}
-
-/// `_id` of a member.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct MemberKey {
-    #[serde(rename = "u")]
-    pub(crate) user_id: UserId,
-    #[serde(rename = "c")]
-    pub(crate) conversation_id: ConversationId,
-}
-
-/// His membership as of its last change; the greater document is the newer.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct MembershipDocument {
-    pub(crate) role: Role,
-    pub(crate) since: i64,
-    /// Place among those who joined with the same event.
-    pub(crate) n: i64,
 }
 
 pub(crate) fn unsigned(seq: i64) -> u64 {
@@ -153,10 +106,42 @@ impl EventDocument {
                 conversation_id: self.key.conversation_id,
                 conversation_type: self.conversation_type?,
                 name: self.name,
+                history: self.history.unwrap_or_default(),
                 members: self.members?,
                 by: self.by?,
                 timestamp: time(self.at),
             })),
+            UPDATED => Some(Event::Updated(ConversationUpdated {
+                seq: unsigned(self.key.seq),
+                conversation_id: self.key.conversation_id,
+                by: self.by?,
+                name: self.name,
+                history: self.history,
+                roles: self.roles,
+                timestamp: time(self.at),
+            })),
+            ADDED => {
+                let added = MemberAdded {
+                    seq: unsigned(self.key.seq),
+                    conversation_id: self.key.conversation_id,
+                    user_ids: self.users?,
+                    by: self.by?,
+                    timestamp: time(self.at),
+                    conversation: None,
+                };
+                Some(Event::Added(added, unsigned(self.size?)))
+            }
+            REMOVED => {
+                let removed = MemberRemoved {
+                    seq: unsigned(self.key.seq),
+                    conversation_id: self.key.conversation_id,
+                    user_ids: self.users?,
+                    by: self.by?,
+                    owner: self.owner,
+                    timestamp: time(self.at),
+                };
+                Some(Event::Removed(removed, unsigned(self.size?)))
+            }
             _ => None,
         }
     }

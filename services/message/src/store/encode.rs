@@ -4,12 +4,14 @@
 
 use mongodb::bson::{DateTime, RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
 use protocol::client_frame::MessageKind;
-use protocol::http::Role;
-use protocol::server_frame::{ConversationCreated, ConversationType, MessageIncoming};
-use protocol::{ConversationId, Timestamp};
+use protocol::http::{HistoryAccess, Role};
+use protocol::server_frame::{
+    ConversationCreated, ConversationType, ConversationUpdated, MemberAdded, MemberRemoved, MessageIncoming,
+};
+use protocol::{ConversationId, Timestamp, UserId};
 
 use super::queries::{client_key, signed};
-use crate::event::{CREATED, MESSAGE};
+use crate::event::{ADDED, CREATED, MESSAGE, REMOVED, UPDATED};
 
 pub(super) fn date(at: Timestamp) -> DateTime {
     DateTime::from_millis(at.as_millis())
@@ -27,6 +29,13 @@ pub(super) fn conversation_type(it: ConversationType) -> &'static str {
     match it {
         ConversationType::Direct => "direct",
         ConversationType::Group => "group",
+    }
+}
+
+pub(super) fn history(it: HistoryAccess) -> &'static str {
+    match it {
+        HistoryAccess::All => "all",
+        HistoryAccess::Joined => "joined",
     }
 }
 
@@ -88,89 +97,63 @@ pub(super) fn created(it: &ConversationCreated) -> RawDocumentBuf {
     if let Some(name) = &it.name {
         doc.append(cstr!("name"), name.as_str());
     }
-    let mut members = RawArrayBuf::new();
-    for member in &it.members {
-        members.push(member.as_str());
+    if !it.history.is_all() {
+        doc.append(cstr!("history"), history(it.history));
     }
-    doc.append(cstr!("members"), members);
+    doc.append(cstr!("members"), users(&it.members));
     doc
 }
 
-#[cfg(test)]
-mod tests {
-    use mongodb::bson::deserialize_from_slice;
-
-    use protocol::client_frame::Attachment;
-    use protocol::{ClientId, ServerId, UserId};
-
-    use super::*;
-    use crate::event::Event;
-    use crate::store::documents::EventDocument;
-
-    fn back(doc: &RawDocumentBuf) -> Event {
-        deserialize_from_slice::<EventDocument>(doc.as_bytes())
-            .unwrap()
-            .into_event()
-            .unwrap()
+/// The document of a change of name, settings or roles.
+pub(super) fn updated(it: &ConversationUpdated) -> RawDocumentBuf {
+    let mut doc = change(&it.conversation_id, it.seq, UPDATED, it.timestamp, &it.by);
+    if let Some(name) = &it.name {
+        doc.append(cstr!("name"), name.as_str());
     }
-
-    fn sample(client_id: &str) -> MessageIncoming {
-        let (ann, bob) = (UserId::parse("an.n*>").unwrap(), UserId::parse("b\0b é").unwrap());
-        let id = ConversationId::direct(&ann, &bob);
-        MessageIncoming {
-            server_id: ServerId {
-                conversation_id: id.clone(),
-                seq: 5,
-            },
-            client_id: ClientId::parse(client_id).unwrap(),
-            conversation_id: id.clone(),
-            seq: 5,
-            sender_id: bob,
-            text: "{\"$ne\": 1} ö\0".into(),
-            kind: MessageKind::File,
-            reply_to: Some(ServerId {
-                conversation_id: id,
-                seq: 2,
-            }),
-            attachments: vec![Attachment {
-                url: "u".into(),
-                name: "n".into(),
-                bytes: u64::MAX,
-                media_type: "t".into(),
-            }],
-            timestamp: Timestamp::from_millis(1_795_000_000_123),
+    if let Some(it) = it.history {
+        doc.append(cstr!("history"), history(it));
+    }
+    if !it.roles.is_empty() {
+        let mut roles = RawArrayBuf::new();
+        for change in &it.roles {
+            roles.push(rawdoc! { "user_id": change.user_id.as_str(), "role": role(change.role) });
         }
+        doc.append(cstr!("roles"), roles);
     }
-
-    #[test]
-    fn a_message_comes_back_as_it_was_and_its_client_id_as_it_was_written() {
-        for written in [
-            "0190b6f0-7e2c-7c3a-8a50-0a0b0c0d0e0f",
-            "0190B6F0-7E2C-7C3A-8A50-0A0B0C0D0E0F",
-        ] {
-            for with_key in [true, false] {
-                let it = sample(written);
-                let Event::Message(stored) = back(&message(&it, with_key)) else {
-                    panic!("not a message")
-                };
-                assert_eq!(stored, it);
-                assert_eq!(stored.client_id.as_str(), written);
-            }
-        }
-    }
-
-    #[test]
-    fn a_creation_comes_back_as_it_was() {
-        let (ann, bob) = (UserId::parse("ann").unwrap(), UserId::parse("bob").unwrap());
-        let it = ConversationCreated {
-            conversation_id: ConversationId::direct(&ann, &bob),
-            seq: 1,
-            conversation_type: ConversationType::Group,
-            name: Some("n".into()),
-            members: vec![ann.clone(), bob],
-            by: ann,
-            timestamp: Timestamp::from_millis(5),
-        };
-        assert_eq!(back(&created(&it)), Event::Created(it));
-    }
+    doc
 }
+
+/// The document of an addition, with the number of members after it.
+pub(super) fn added(it: &MemberAdded, size: u64) -> RawDocumentBuf {
+    let mut doc = change(&it.conversation_id, it.seq, ADDED, it.timestamp, &it.by);
+    doc.append(cstr!("users"), users(&it.user_ids));
+    doc.append(cstr!("size"), signed(size));
+    doc
+}
+
+/// The document of a removal, with the number of members after it.
+pub(super) fn removed(it: &MemberRemoved, size: u64) -> RawDocumentBuf {
+    let mut doc = change(&it.conversation_id, it.seq, REMOVED, it.timestamp, &it.by);
+    doc.append(cstr!("users"), users(&it.user_ids));
+    if let Some(owner) = &it.owner {
+        doc.append(cstr!("owner"), owner.as_str());
+    }
+    doc.append(cstr!("size"), signed(size));
+    doc
+}
+
+fn change(id: &ConversationId, seq: u64, event_type: &str, at: Timestamp, by: &UserId) -> RawDocumentBuf {
+    rawdoc! { "_id": raw_key(id, seq), "t": event_type, "at": date(at), "by": by.as_str() }
+}
+
+fn users(ids: &[UserId]) -> RawArrayBuf {
+    let mut users = RawArrayBuf::new();
+    for id in ids {
+        users.push(id.as_str());
+    }
+    users
+}
+
+#[cfg(test)]
+#[path = "encode_tests.rs"]
+mod tests;

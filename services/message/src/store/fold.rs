@@ -6,13 +6,14 @@
 use std::collections::HashMap;
 
 use mongodb::bson::{RawDocumentBuf, cstr, rawdoc};
+use protocol::http::{HistoryAccess, Role};
 use protocol::rpc::ReceiptKind;
 use protocol::server_frame::ConversationCreated;
 use protocol::{ConversationId, Timestamp, UserId};
 
-use super::encode::{conversation_type, created, date, message, role};
+use super::encode::{added, conversation_type, created, date, history, message, removed, role, updated};
 use super::queries::signed;
-use crate::conversation::state::first_role;
+use crate::effect::Effect;
 use crate::event::Event;
 
 /// The documents and updates of some events.
@@ -24,11 +25,33 @@ pub(super) struct Writes {
     pub(super) members: Vec<RawDocumentBuf>,
 }
 
+/// Of each fact of a conversation the newest, with the `seq` that told it.
 #[derive(Default)]
 struct Fold<'a> {
     created: Option<&'a ConversationCreated>,
+    named: Option<(u64, &'a str)>,
+    shows: Option<(u64, HistoryAccess)>,
+    size: Option<(u64, u64)>,
     head: Option<(u64, Timestamp)>,
     last: Option<u64>,
+}
+
+/// The same of a member.
+#[derive(Default)]
+struct MemberFold {
+    /// Role and place of whoever joined.
+    membership: Option<(u64, Option<(Role, usize)>)>,
+    joined: Option<u64>,
+    role: Option<(u64, Role)>,
+    read: Option<u64>,
+    delivered: Option<u64>,
+}
+
+/// Keeps what was told by the greater `seq`.
+fn newest<T>(known: &mut Option<(u64, T)>, seq: u64, told: T) {
+    if known.as_ref().is_none_or(|it| it.0 < seq) {
+        *known = Some((seq, told));
+    }
 }
 
 impl Writes {
@@ -36,43 +59,58 @@ impl Writes {
     pub(super) fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
         let mut writes = Self::default();
         let mut folds: HashMap<&ConversationId, Fold<'a>> = HashMap::new();
-        let mut receipts: HashMap<(&UserId, &ConversationId, ReceiptKind), u64> = HashMap::new();
+        let mut members: HashMap<(&UserId, &ConversationId), MemberFold> = HashMap::new();
         for event in events {
-            let fold = match event {
+            let id = event.conversation_id();
+            let document = match event {
                 Event::Receipt(kind, it) => {
-                    let seq = receipts.entry((&it.user_id, &it.conversation_id, *kind)).or_default();
-                    *seq = it.seq.max(*seq);
+                    members.entry((&it.user_id, id)).or_default().confirm(*kind, it.seq);
                     continue;
                 }
-                Event::Message(it) => {
-                    writes.events.push(message(it, true));
-                    let fold = folds.entry(&it.conversation_id).or_default();
-                    fold.last = fold.last.max(Some(it.seq));
-                    fold
-                }
-                Event::Created(it) => {
-                    writes.events.push(created(it));
-                    writes.members.extend(memberships(it));
-                    let fold = folds.entry(&it.conversation_id).or_default();
-                    fold.created = Some(it);
-                    fold
-                }
+                Event::Message(it) => message(it, true),
+                Event::Created(it) => created(it),
+                Event::Updated(it) => updated(it),
+                Event::Added(it, size) => added(it, *size),
+                Event::Removed(it, size) => removed(it, *size),
             };
-            fold.head = fold.head.max(Some((event.seq(), event.timestamp())));
+            writes.events.push(document);
+            for effect in event.effects() {
+                members
+                    .entry((effect.user(), id))
+                    .or_default()
+                    .take(event.seq(), effect);
+            }
+            folds.entry(id).or_default().take(event);
         }
-        writes
-            .conversations
-            .extend(folds.into_iter().map(|(id, fold)| fold.update(id)));
-        writes.members.extend(
-            receipts
-                .into_iter()
-                .map(|((user, id, kind), seq)| watermark(user, id, kind, seq)),
-        );
+        writes.conversations = folds.into_iter().map(|(id, fold)| fold.update(id)).collect();
+        writes.members = members
+            .into_iter()
+            .map(|((user, id), fold)| fold.update(user, id))
+            .collect();
         writes
     }
 }
 
-impl Fold<'_> {
+impl<'a> Fold<'a> {
+    fn take(&mut self, event: &'a Event) {
+        let seq = event.seq();
+        match event {
+            Event::Receipt(..) => return,
+            Event::Message(_) => self.last = self.last.max(Some(seq)),
+            Event::Created(it) => self.created = Some(it),
+            Event::Updated(it) => {
+                if let Some(name) = &it.name {
+                    newest(&mut self.named, seq, name);
+                }
+                if let Some(history) = it.history {
+                    newest(&mut self.shows, seq, history);
+                }
+            }
+            Event::Added(_, size) | Event::Removed(_, size) => newest(&mut self.size, seq, *size),
+        }
+        self.head = self.head.max(Some((seq, event.timestamp())));
+    }
+
     fn update(&self, id: &ConversationId) -> RawDocumentBuf {
         let mut most = RawDocumentBuf::new();
         if let Some((seq, at)) = self.head {
@@ -81,12 +119,23 @@ impl Fold<'_> {
         if let Some(last) = self.last {
             most.append(cstr!("last"), signed(last));
         }
+        if let Some((seq, name)) = self.named {
+            most.append(cstr!("named"), rawdoc! { "seq": signed(seq), "name": name });
+        }
+        if let Some((seq, it)) = self.shows {
+            most.append(cstr!("shows"), rawdoc! { "seq": signed(seq), "history": history(it) });
+        }
+        if let Some((seq, size)) = self.size {
+            most.append(cstr!("sized"), rawdoc! { "seq": signed(seq), "size": signed(size) });
+        }
         let mut update = RawDocumentBuf::new();
         if let Some(it) = self.created {
-            let size = i64::try_from(it.members.len()).unwrap_or(i64::MAX);
-            let mut state = rawdoc! { "seq": signed(it.seq), "size": size };
+            let mut state = rawdoc! { "seq": signed(it.seq), "size": signed(it.members.len() as u64) };
             if let Some(name) = &it.name {
                 state.append(cstr!("name"), name.as_str());
+            }
+            if !it.history.is_all() {
+                state.append(cstr!("history"), history(it.history));
             }
             most.append(cstr!("state"), state);
             let once = rawdoc! {
@@ -101,59 +150,54 @@ impl Fold<'_> {
     }
 }
 
-fn memberships(it: &ConversationCreated) -> impl Iterator<Item = RawDocumentBuf> {
-    it.members.iter().enumerate().map(move |(n, user)| {
-        let membership = rawdoc! {
-            "seq": signed(it.seq),
-            "role": role(first_role(it, user)),
-            "since": signed(it.seq),
-            "n": i64::try_from(n).unwrap_or(i64::MAX),
-        };
-        member_update(user, &it.conversation_id, rawdoc! { "m": membership })
-    })
-}
+impl MemberFold {
+    /// What was read has been delivered.
+    fn confirm(&mut self, kind: ReceiptKind, seq: u64) {
+        self.delivered = self.delivered.max(Some(seq));
+        if kind == ReceiptKind::Read {
+            self.read = self.read.max(Some(seq));
+        }
+    }
 
-/// What was read has been delivered.
-fn watermark(user: &UserId, id: &ConversationId, kind: ReceiptKind, seq: u64) -> RawDocumentBuf {
-    let most = match kind {
-        ReceiptKind::Delivered => rawdoc! { "delivered": signed(seq) },
-        ReceiptKind::Read => rawdoc! { "read": signed(seq), "delivered": signed(seq) },
-    };
-    member_update(user, id, most)
-}
+    fn take(&mut self, seq: u64, effect: Effect<'_>) {
+        match effect {
+            Effect::Joined { role, place, .. } => {
+                newest(&mut self.membership, seq, Some((role, place)));
+                // Whoever was there from the first event on is known by its absence.
+                self.joined = self.joined.max(Some(seq).filter(|it| *it > 1));
+            }
+            Effect::Left { .. } => newest(&mut self.membership, seq, None),
+            Effect::Role { role, .. } => newest(&mut self.role, seq, role),
+        }
+    }
 
-fn member_update(user: &UserId, id: &ConversationId, most: RawDocumentBuf) -> RawDocumentBuf {
-    rawdoc! { "q": { "_id": { "u": user.as_str(), "c": id.as_str() } }, "u": { "$max": most }, "upsert": true }
+    fn update(&self, user: &UserId, id: &ConversationId) -> RawDocumentBuf {
+        let mut most = RawDocumentBuf::new();
+        if let Some((seq, joined)) = &self.membership {
+            let mut membership = rawdoc! { "seq": signed(*seq) };
+            if let Some((it, place)) = joined {
+                membership.append(cstr!("role"), role(*it));
+                membership.append(cstr!("since"), signed(*seq));
+                membership.append(cstr!("n"), signed(*place as u64));
+            }
+            most.append(cstr!("m"), membership);
+        }
+        if let Some((seq, it)) = self.role {
+            most.append(cstr!("r"), rawdoc! { "seq": signed(seq), "role": role(it) });
+        }
+        for (name, value) in [
+            (cstr!("joined"), self.joined),
+            (cstr!("read"), self.read),
+            (cstr!("delivered"), self.delivered),
+        ] {
+            if let Some(value) = value {
+                most.append(name, signed(value));
+            }
+        }
+        rawdoc! { "q": { "_id": { "u": user.as_str(), "c": id.as_str() } }, "u": { "$max": most }, "upsert": true }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use mongodb::bson::{Document, doc};
-    use protocol::server_frame::Receipt;
-
-    use super::*;
-
-    fn read(seq: u64) -> Event {
-        let (ann, bob) = (UserId::parse("ann").unwrap(), UserId::parse("bob").unwrap());
-        let conversation_id = ConversationId::direct(&ann, &bob);
-        let receipt = Receipt {
-            conversation_id,
-            user_id: ann,
-            seq,
-            timestamp: Timestamp::from_millis(1),
-        };
-        Event::Receipt(ReceiptKind::Read, receipt)
-    }
-
-    #[test]
-    fn many_receipts_of_one_user_are_one_update_to_the_highest() {
-        let writes = Writes::of(&[read(3), read(9), read(5)]);
-        assert_eq!(writes.members.len(), 1);
-        let update = Document::try_from(&writes.members[0]).unwrap();
-        assert_eq!(
-            update.get_document("u").unwrap(),
-            &doc! { "$max": { "read": 9_i64, "delivered": 9_i64 } },
-        );
-        assert!(writes.events.is_empty() && writes.conversations.is_empty());
-    }
-}
+#[path = "fold_tests.rs"]
+mod tests;

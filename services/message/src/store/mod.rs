@@ -3,6 +3,7 @@
 //!
 //! Every query that is ever made is in [`queries`]; documents and writes have files of their own.
 
+mod conversation;
 mod documents;
 mod encode;
 mod fold;
@@ -20,8 +21,10 @@ use mongodb::{Client, Database};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-pub(crate) use documents::{ConversationDocument, MemberDocument, time, unsigned};
-pub(crate) use write::Failure;
+pub(crate) use conversation::{ConversationDocument, HeadOnly, MemberDocument, Standing};
+pub(crate) use documents::{time, unsigned};
+pub(crate) use queries::MemberPage;
+pub(crate) use write::{Fact, Failure};
 
 /// All events of all conversations.
 pub(crate) const MESSAGES: &str = "messages";

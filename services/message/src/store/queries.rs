@@ -53,11 +53,26 @@ pub(crate) fn conversations(ids: &[ConversationId]) -> Document {
     find(CONVERSATIONS, doc! { "_id": { "$in": ids } })
 }
 
-/// All memberships of a user.
+/// When each of many conversations had its last event: for their order, where there are too many to read in full.
+pub(crate) fn heads(ids: &[ConversationId]) -> Document {
+    let mut query = conversations(ids);
+    query.insert("projection", doc! { "_id": 1, "head.at": 1 });
+    query
+}
+
+/// What is there of a member while he is one: of one who has left, `m` holds only that.
+fn present() -> Document {
+    doc! { "$gte": 1_i64 }
+}
+
+/// The present memberships of a user.
 pub(crate) fn memberships(user: &UserId) -> Document {
     let from = doc! { "u": user.as_str(), "c": Bson::MinKey };
     let to = doc! { "u": user.as_str(), "c": Bson::MaxKey };
-    find(MEMBERS, doc! { "_id": { "$gte": from, "$lte": to } })
+    find(
+        MEMBERS,
+        doc! { "_id": { "$gte": from, "$lte": to }, "m.since": present() },
+    )
 }
 
 /// Some memberships of all users, in the order of their keys, after one of them.
@@ -86,16 +101,50 @@ pub(crate) fn members_at(keys: &[(UserId, ConversationId)]) -> Document {
 pub(crate) fn members(id: &ConversationId, limit: i64) -> Document {
     limited(
         MEMBERS,
-        doc! { "_id.c": id.as_str() },
+        doc! { "_id.c": id.as_str(), "m.since": present() },
         doc! { "m.since": 1, "m.n": 1 },
         limit,
     )
 }
 
+/// Which of a conversation's members are wanted on one page.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct MemberPage {
+    /// `since` and place of the last one on the page before.
+    pub(crate) after: Option<(u64, u64)>,
+    /// Only those who have read everything up to this `seq`.
+    pub(crate) read: Option<u64>,
+    /// Only those whose devices have received everything up to this `seq`.
+    pub(crate) delivered: Option<u64>,
+}
+
+/// The members of a page, in the order in which they joined: of a page that goes on after somebody first those who
+/// joined with the same event, then the others. Two queries, since one could not use the index for its order.
+pub(crate) fn member_page(id: &ConversationId, page: &MemberPage, limit: i64) -> Vec<Document> {
+    let parts = match page.after {
+        None => vec![doc! { "m.since": present() }],
+        Some((since, place)) => vec![
+            doc! { "m.since": signed(since), "m.n": { "$gt": signed(place) } },
+            doc! { "m.since": { "$gt": signed(since) } },
+        ],
+    };
+    let query = |part: Document| {
+        let mut filter = doc! { "_id.c": id.as_str() };
+        filter.extend(part);
+        for (name, least) in [("read", page.read), ("delivered", page.delivered)] {
+            if let Some(least) = least.filter(|it| *it > 0) {
+                filter.insert(name, doc! { "$gte": signed(least) });
+            }
+        }
+        limited(MEMBERS, filter, doc! { "m.since": 1, "m.n": 1 }, limit)
+    };
+    parts.into_iter().map(query).collect()
+}
+
 /// All members of small conversations.
 pub(crate) fn members_of(ids: &[ConversationId]) -> Document {
     let ids: Vec<&str> = ids.iter().map(ConversationId::as_str).collect();
-    find(MEMBERS, doc! { "_id.c": { "$in": ids } })
+    find(MEMBERS, doc! { "_id.c": { "$in": ids }, "m.since": present() })
 }
 
 /// One event.
@@ -138,6 +187,20 @@ pub(crate) fn unread(id: &ConversationId, user: &UserId, from: u64, to: u64, lim
     query
 }
 
+/// The last messages of a conversation: only their keys, to be counted.
+pub(crate) fn last_keys(id: &ConversationId, limit: i64) -> Document {
+    let mut query = history(id, 0, u64::MAX, false, limit);
+    query.insert("projection", doc! { "_id": 1 });
+    query
+}
+
+/// Who sent the last messages within exclusive bounds, newest first.
+pub(crate) fn senders(id: &ConversationId, after: u64, before: u64, limit: i64) -> Document {
+    let mut query = history(id, after, before, false, limit);
+    query.insert("projection", doc! { "_id": 0, "sender": 1 });
+    query
+}
+
 /// The message that a sender's client sent under an id.
 pub(crate) fn sent(id: &ConversationId, sender: &UserId, client_id: &ClientId) -> Document {
     let filter = doc! { "_id.c": id.as_str(), "sender": sender.as_str(), "client_key": client_key(client_id) };
@@ -154,9 +217,19 @@ pub fn samples() -> Vec<(&'static str, Document)> {
     };
     let id = ConversationId::direct(&ann, &bob);
     let ids = [id.clone(), ConversationId::direct(&ann, &ann)];
-    vec![
+    let page = MemberPage {
+        after: Some((1, 5)),
+        read: Some(7),
+        delivered: Some(7),
+    };
+    let pages = member_page(&id, &MemberPage::default(), 100)
+        .into_iter()
+        .chain(member_page(&id, &page, 100))
+        .zip(["member_page_first", "member_page_same_event", "member_page_later"]);
+    let mut samples = vec![
         ("conversation", conversation(&id)),
         ("conversations", conversations(&ids)),
+        ("heads", heads(&ids)),
         ("memberships", memberships(&ann)),
         ("all_members", all_members(Some(&(ann.clone(), id.clone())), 100)),
         ("member", member(&ann, &id)),
@@ -172,6 +245,10 @@ pub fn samples() -> Vec<(&'static str, Document)> {
         ("history_newest_first", history(&id, 0, 100, false, 51)),
         ("history_oldest_first", history(&id, 0, 100, true, 51)),
         ("unread", unread(&id, &ann, 1, 100, 100)),
+        ("last_keys", last_keys(&id, 100)),
+        ("senders", senders(&id, 0, 100, 100)),
         ("sent", sent(&id, &ann, &ClientId::generate())),
-    ]
+    ];
+    samples.extend(pages.map(|(query, name)| (name, query)));
+    samples
 }

@@ -3,9 +3,10 @@
 use protocol::server_frame::MessageIncoming;
 use protocol::{ClientId, ConversationId, Timestamp, UserId, limits};
 
-use super::documents::{EventDocument, KeyOnly, SentDocument, time, unsigned};
+use super::conversation::{HeadOnly, state_of};
+use super::documents::{EventDocument, KeyOnly, SenderDocument, SentDocument, time, unsigned};
+use super::queries::MemberPage;
 use super::{ConversationDocument, MemberDocument, Store, StoreError, queries};
-use crate::conversation::state::{Member, Members};
 use crate::conversation::{Head, State};
 use crate::event::MESSAGE;
 
@@ -23,46 +24,34 @@ impl Store {
     /// A conversation's document, if it has a head.
     pub(crate) async fn conversation(&self, id: &ConversationId) -> Result<Option<Stored>, StoreError> {
         let found = self.find::<ConversationDocument>(queries::conversation(id)).await?;
-        Ok(found.into_iter().next().and_then(|document| {
-            let head = document.head.as_ref()?;
-            let head = Head {
-                seq: unsigned(head.seq),
-                position: 0,
-                timestamp: time(head.at),
-            };
-            Some(Stored { head, document })
+        let document = found.into_iter().next();
+        Ok(document.and_then(|document| {
+            Some(Stored {
+                head: document.head()?,
+                document,
+            })
         }))
     }
 
     /// A conversation's state as far as it is projected.
     pub(crate) async fn state(&self, id: &ConversationId) -> Result<Option<State>, StoreError> {
-        let Some(Stored { head, document }) = self.conversation(id).await? else {
+        let Some(Stored { document, .. }) = self.conversation(id).await? else {
             return Ok(None);
         };
-        let (Some(conversation_type), Some(created_at), Some(state)) =
-            (document.conversation_type, document.created_at, document.state)
-        else {
+        if !document.is_created() {
             return Ok(None);
-        };
+        }
         let most = i64::try_from(limits::MEMBERS).unwrap_or(i64::MAX);
         let members = self.find::<MemberDocument>(queries::members(id, most)).await?;
-        let member = |it: MemberDocument| {
-            let membership = it.membership?;
-            Some(Member {
-                user_id: it.key.user_id,
-                role: membership.role,
-                since: unsigned(membership.since),
-            })
-        };
-        let members: Members = members.into_iter().filter_map(member).collect();
-        Ok(Some(State::stored(
-            document.id,
-            conversation_type,
-            state.name,
-            time(created_at),
-            members,
-            head,
-        )))
+        Ok(state_of(&document, members))
+    }
+
+    /// When each of many conversations had its last event, in no order.
+    pub(crate) async fn heads(&self, ids: &[ConversationId]) -> Result<Vec<HeadOnly>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.find(queries::heads(ids)).await
     }
 
     /// Conversations' documents, in no order.
@@ -73,11 +62,9 @@ impl Store {
         self.find(queries::conversations(ids)).await
     }
 
-    /// A user's memberships, in no order; without those of which only watermarks are projected.
+    /// A user's present memberships, in no order.
     pub(crate) async fn memberships(&self, user: &UserId) -> Result<Vec<MemberDocument>, StoreError> {
-        let mut found = self.find::<MemberDocument>(queries::memberships(user)).await?;
-        found.retain(|it| it.membership.is_some());
-        Ok(found)
+        self.find(queries::memberships(user)).await
     }
 
     /// Memberships of all users, by key, after one of them.
@@ -118,6 +105,25 @@ impl Store {
     ) -> Result<Vec<MemberDocument>, StoreError> {
         self.find(queries::members(id, i64::try_from(limit).unwrap_or(i64::MAX)))
             .await
+    }
+
+    /// A page of a conversation's members, in the order in which they joined.
+    pub(crate) async fn member_page(
+        &self,
+        id: &ConversationId,
+        page: &MemberPage,
+        limit: usize,
+    ) -> Result<Vec<MemberDocument>, StoreError> {
+        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut found = Vec::new();
+        for query in queries::member_page(id, page, most) {
+            found.extend(self.find::<MemberDocument>(query).await?);
+            if found.len() >= limit {
+                break;
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 
     /// Whether the event at `seq` is a message; `None` where it is not stored.
@@ -178,6 +184,23 @@ impl Store {
             .find::<KeyOnly>(queries::unread(id, user, from, to, limit))
             .await?
             .len())
+    }
+
+    /// How many messages there are, at most `limit`.
+    pub(crate) async fn messages_count(&self, id: &ConversationId, limit: i64) -> Result<usize, StoreError> {
+        Ok(self.find::<KeyOnly>(queries::last_keys(id, limit)).await?.len())
+    }
+
+    /// Who sent the last messages within exclusive bounds, newest first; one entry a message.
+    pub(crate) async fn senders(
+        &self,
+        id: &ConversationId,
+        after: u64,
+        before: u64,
+        limit: i64,
+    ) -> Result<Vec<UserId>, StoreError> {
+        let found = self.find::<SenderDocument>(queries::senders(id, after, before, limit));
+        Ok(found.await?.into_iter().map(|it| it.sender).collect())
     }
 
     /// The documents under some keys, in no order.

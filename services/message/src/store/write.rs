@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, cstr, doc, rawdoc};
 use mongodb::error::ErrorKind;
-use protocol::ConversationId;
+use protocol::{ConversationId, UserId};
 use serde::Deserialize;
 
 use super::encode::message;
@@ -26,6 +26,26 @@ const PASSING: [i32; 16] = [
 ];
 /// Errors of whole commands that will not: the command cannot be read, or is too large.
 const LASTING: [i32; 5] = [2, 9, 14, 22, 10_334];
+
+/// A fact of a conversation's document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fact {
+    Creation,
+    Name,
+    History,
+    Size,
+}
+
+impl Fact {
+    fn field(self) -> &'static str {
+        match self {
+            Self::Creation => "state",
+            Self::Name => "named",
+            Self::History => "shows",
+            Self::Size => "sized",
+        }
+    }
+}
 
 /// Why a batch was not committed.
 #[derive(Debug, thiserror::Error)]
@@ -175,6 +195,33 @@ impl Store {
             Some(error) => Err(Failure::Away(format!("not by a majority: {error}"))),
             None => Ok(reply),
         }
+    }
+
+    /// Removes a fact of a conversation that the event `seq` told wrongly, so that it can be written anew. Only
+    /// `verify --repair` does this.
+    pub(crate) async fn forget_fact(&self, id: &ConversationId, fact: Fact, seq: u64) -> Result<(), Failure> {
+        let field = fact.field();
+        let filter = doc! { "_id": id.as_str(), format!("{field}.seq"): super::queries::signed(seq) };
+        self.unset(CONVERSATIONS, filter, field).await
+    }
+
+    /// Removes what the event `seq` told of a member, so that it can be written anew. Only `verify --repair` does this.
+    pub(crate) async fn forget_membership(&self, user: &UserId, id: &ConversationId, seq: u64) -> Result<(), Failure> {
+        for field in ["m", "r"] {
+            let key = doc! { "u": user.as_str(), "c": id.as_str() };
+            let filter = doc! { "_id": key, format!("{field}.seq"): super::queries::signed(seq) };
+            self.unset(MEMBERS, filter, field).await?;
+        }
+        Ok(())
+    }
+
+    async fn unset(&self, collection: &str, filter: Document, field: &str) -> Result<(), Failure> {
+        let documents = self.database.collection::<Document>(collection);
+        documents
+            .update_one(filter, doc! { "$unset": { field: "" } })
+            .await
+            .map(drop)
+            .map_err(|error| Failure::Away(words(&error)))
     }
 
     /// Removes an event, so that it can be written anew. Only `verify --repair` does this.

@@ -1,16 +1,13 @@
-//! Each conversation of a partition: its head and settings, its members in MongoDB and in the directory, and that
-//! MongoDB has nothing the log does not.
+//! Each conversation of a partition: its head, and that MongoDB has nothing the log does not.
 
 use std::collections::HashMap;
 
-use bus::{Lane, directory};
+use bus::Lane;
 use futures_util::{StreamExt, TryStreamExt};
-use protocol::server_frame::ConversationCreated;
-use protocol::{ConversationId, UserId};
+use protocol::ConversationId;
 
 use super::{Run, Track, Tracks};
-use crate::event::{Event, Seen};
-use crate::projector::store_members;
+use crate::event::Seen;
 use crate::store::{ConversationDocument, unsigned};
 
 const CHUNK: usize = 500;
@@ -27,7 +24,6 @@ impl Run<'_> {
             for (id, track) in chunk {
                 self.outcome.conversations += 1;
                 self.compare_head(lane, id, track, documents.get(id)).await?;
-                self.compare_creation(lane, id, track, documents.get(id)).await?;
             }
             self.find_extra(lane, chunk).await?;
         }
@@ -70,69 +66,6 @@ impl Run<'_> {
             Some(event) => self.repair(&event).await,
             None => Ok(()),
         }
-    }
-
-    async fn compare_creation(
-        &mut self,
-        lane: Lane,
-        id: &ConversationId,
-        track: &Track,
-        document: Option<&ConversationDocument>,
-    ) -> anyhow::Result<()> {
-        let Some(position) = track.created_at else {
-            return Ok(());
-        };
-        let Some(event) = self.event_at(lane, position).await? else {
-            return Ok(());
-        };
-        let Event::Created(created) = &event else { return Ok(()) };
-        let settled = document.is_some_and(|it| {
-            it.conversation_type == Some(created.conversation_type) && it.created_at.is_some() && it.state.is_some()
-        });
-        let stored = self.store.first_members(id, created.members.len() + 1).await?;
-        let stored: Vec<&UserId> = stored
-            .iter()
-            .filter(|it| it.membership.is_some())
-            .map(|it| &it.key.user_id)
-            .collect();
-        let missing = created.members.iter().filter(|it| !stored.contains(it)).count();
-        if !settled || missing > 0 {
-            self.problem(format!(
-                "conversation {}: its settings or {missing} members are not in MongoDB",
-                id.as_str()
-            ));
-            self.repair(&event).await?;
-        }
-        self.compare_directory(created).await
-    }
-
-    async fn compare_directory(&mut self, created: &ConversationCreated) -> anyhow::Result<()> {
-        let (log, id) = (self.log.clone(), created.conversation_id.clone());
-        let absent: Vec<Option<UserId>> = futures_util::stream::iter(created.members.clone())
-            .map(|user| {
-                let (log, id) = (log.clone(), id.clone());
-                async move {
-                    let found = directory::find(log.bus(), &user, &id).await?;
-                    anyhow::Ok(found.is_none().then_some(user))
-                }
-            })
-            .buffer_unordered(CONCURRENCY)
-            .try_collect()
-            .await?;
-        let absent: Vec<UserId> = absent.into_iter().flatten().collect();
-        if absent.is_empty() {
-            return Ok(());
-        }
-        self.problem(format!(
-            "directory: {} members of conversation {} are missing",
-            absent.len(),
-            id.as_str()
-        ));
-        if self.repair {
-            store_members(&self.log, &id, absent, created.seq).await?;
-            self.outcome.repaired += 1;
-        }
-        Ok(())
     }
 
     /// Documents above the log's end that the log does not have by now either.

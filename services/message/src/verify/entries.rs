@@ -45,6 +45,7 @@ impl Run<'_> {
             stored.insert(key, (document.is_doubled(), document.into_event()));
         }
         for ((position, event), key) in events.into_iter().zip(keys) {
+            self.compare_change(&event).await?;
             self.outcome.entries += 1;
             let place = format!(
                 "conversation {} seq {} ({} position {position})",
@@ -78,7 +79,6 @@ impl Run<'_> {
 fn follow(tracks: &mut Tracks, event: &Event, position: u64) -> Option<u64> {
     let seq = event.seq();
     let track = tracks.entry(event.conversation_id().clone()).or_insert_with(|| Track {
-        created_at: None,
         // What comes before the log's start is not judged.
         last_seq: seq.saturating_sub(1),
         last_timestamp: event.timestamp(),
@@ -90,16 +90,15 @@ fn follow(tracks: &mut Tracks, event: &Event, position: u64) -> Option<u64> {
     track.last_seq = track.last_seq.max(seq);
     track.last_timestamp = event.timestamp();
     track.last_position = position;
-    match event {
-        Event::Created(_) => track.created_at = Some(position),
-        Event::Message(_) => (track.last_message, track.last_message_position) = (Some(seq), position),
-        Event::Receipt(..) => {}
+    if matches!(event, Event::Message(_)) {
+        (track.last_message, track.last_message_position) = (Some(seq), position);
     }
     (seq != due).then_some(due)
 }
 
 #[cfg(test)]
 mod tests {
+    use protocol::http::HistoryAccess;
     use protocol::server_frame::{ConversationCreated, ConversationType};
     use protocol::{Timestamp, UserId};
 
@@ -112,6 +111,7 @@ mod tests {
             seq,
             conversation_type: ConversationType::Direct,
             name: None,
+            history: HistoryAccess::All,
             members: vec![ann.clone(), bob],
             by: ann,
             timestamp: Timestamp::from_millis(0),

@@ -3,6 +3,7 @@
 //! The log is right by definition. What lies before its start is MongoDB's alone and is not judged. Memory is bounded
 //! by one batch of entries and a few words for each conversation of one partition.
 
+mod changes;
 mod conversations;
 mod entries;
 mod receipts;
@@ -54,8 +55,6 @@ struct Run<'a> {
 /// What the log says of one conversation, in a few words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Track {
-    /// Position of its creation, if that is still in the log.
-    created_at: Option<u64>,
     last_seq: u64,
     last_timestamp: Timestamp,
     last_position: u64,

@@ -30,7 +30,7 @@ impl Run<'_> {
     async fn compare_watermarks(&mut self, events: &[Event]) -> anyhow::Result<()> {
         let receipts = events.iter().filter_map(|it| match it {
             Event::Receipt(kind, receipt) => Some((it, *kind, receipt)),
-            Event::Message(_) | Event::Created(_) => None,
+            Event::Message(_) | Event::Created(_) | Event::Updated(_) | Event::Added(..) | Event::Removed(..) => None,
         });
         let receipts: Vec<_> = receipts.collect();
         let keys: Vec<(UserId, ConversationId)> = receipts

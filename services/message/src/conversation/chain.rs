@@ -1,0 +1,116 @@
+//! The chain of entries that changed a conversation's members or settings: each names the one before it, and some tell
+//! everything, so that following it back from the newest ends soon.
+//!
+//! Pure: a walk says which entry to read next; reading it is in [`super::load`].
+
+use bus::Record;
+use protocol::envelope;
+
+use super::{Head, State, snapshot, state};
+use crate::event::Event;
+
+/// Most entries that are read. Beyond it, where groups were too large for a snapshot, MongoDB is asked.
+const LINKS_MOST: usize = state::SNAPSHOT_EVERY as usize + 8;
+
+/// An entry that changed members or settings.
+#[derive(Debug)]
+struct Link {
+    event: Event,
+    position: u64,
+    /// Position of the link before; 0 where there is none.
+    prev: u64,
+    /// The state that the entry tells by itself.
+    whole: Option<State>,
+}
+
+impl Link {
+    /// Reads an entry; `None` where it is no such link, or one that this version cannot read.
+    fn of(record: &Record) -> Option<Self> {
+        let event = Event::decode(&record.payload).ok()?;
+        let (envelope, _) = envelope::decode(&record.payload).ok()?;
+        let head = Head {
+            seq: event.seq(),
+            position: record.position,
+            timestamp: event.timestamp(),
+        };
+        let whole = match &event {
+            Event::Message(_) | Event::Receipt(..) => return None,
+            Event::Created(it) => Some(State::created(it, record.position)),
+            Event::Updated(_) | Event::Added(..) | Event::Removed(..) => envelope
+                .snapshot
+                .and_then(|it| snapshot::decode(it.get(), event.conversation_id().clone(), head)),
+        };
+        Some(Self {
+            position: record.position,
+            prev: envelope.prev,
+            whole,
+            event,
+        })
+    }
+}
+
+/// A walk back along the chain.
+#[derive(Debug)]
+pub(super) struct Walk {
+    subject: String,
+    /// A state that was known before: the walk ends where it meets it.
+    known: Option<State>,
+    /// Newest first.
+    links: Vec<Link>,
+}
+
+/// What a walk wants.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Read the entry at this position.
+    Read(u64),
+    /// This is the state as of the chain's newest entry.
+    Done(Box<State>),
+    /// The chain is broken: its entries have aged out, or are of a newer version, or go too far back.
+    Broken,
+}
+
+impl Walk {
+    pub(super) fn new(subject: String, known: Option<State>) -> Self {
+        Self {
+            subject,
+            known,
+            links: Vec::new(),
+        }
+    }
+
+    /// Takes in what was read at the position asked for.
+    pub(super) fn step(&mut self, entry: Option<Record>) -> Step {
+        // In a stream that was made anew a position may be another conversation's entry.
+        let ours = entry.filter(|it| it.subject == self.subject);
+        let Some(mut link) = ours.as_ref().and_then(Link::of) else {
+            return Step::Broken;
+        };
+        if let Some(whole) = link.whole.take() {
+            return self.done(whole);
+        }
+        let met = |it: &mut State| it.state_at == link.position && it.state_seq == link.event.seq();
+        if let Some(known) = self.known.take_if(met) {
+            return self.done(known);
+        }
+        let prev = link.prev;
+        self.links.push(link);
+        if prev == 0 || self.links.len() == LINKS_MOST {
+            return Step::Broken;
+        }
+        Step::Read(prev)
+    }
+
+    /// Applies what was passed to the state before it.
+    fn done(&mut self, mut state: State) -> Step {
+        for link in self.links.drain(..).rev() {
+            state.apply(&link.event);
+            state.stand_at(link.position, false);
+        }
+        Step::Done(Box::new(state))
+    }
+}
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;

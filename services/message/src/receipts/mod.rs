@@ -1,0 +1,236 @@
+//! Receipts: watermarks that only move forward, one stored entry for each conversation, user and kind.
+//!
+//! A burst of reads is a handful of writes: while one is under way only the highest of the others waits, and in large
+//! conversations the next one waits for a while. There an entry names who is to be told; in all others it is everybody.
+
+mod ring;
+mod senders;
+mod told;
+mod watermark;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::LogError;
+use bus::subjects::{self, Lane};
+use protocol::envelope::{self, Extras, Told};
+use protocol::rpc::{Confirm, ReceiptKind};
+use protocol::server_frame::Receipt;
+use protocol::{ConversationId, Refusal, ServerFrame, ServerId, Timestamp, UserId, limits};
+use tokio::time::Instant;
+
+pub(crate) use senders::Senders;
+
+use crate::conversation::load::Freshness;
+use crate::conversation::{Conversation, State};
+use crate::send::rules::no_such_message;
+use crate::service::{Service, unavailable};
+use watermark::{Known, Watermark};
+
+const DEADLINE: Duration = Duration::from_secs(2);
+const CACHE_MOST: u64 = 100_000;
+const ATTEMPTS: usize = 16;
+/// In large conversations a watermark is written at most so often: the first write at once, then the highest of what
+/// came meanwhile.
+const SPACING: Duration = Duration::from_millis(500);
+
+type Key = (ConversationId, UserId, ReceiptKind);
+
+/// The watermarks last seen by this replica.
+#[derive(Debug)]
+pub(crate) struct Watermarks(moka::sync::Cache<Key, Arc<Watermark>>);
+
+impl Watermarks {
+    pub(crate) fn new() -> Self {
+        Self(moka::sync::Cache::new(CACHE_MOST))
+    }
+
+    /// Forgets all: the stream was made anew.
+    pub(crate) fn forget_all(&self) {
+        self.0.invalidate_all();
+    }
+}
+
+/// What an asked-for watermark comes to: held at the head, and nothing where it is below the first event.
+fn clamp(asked: u64, head: u64) -> Option<u64> {
+    Some(asked.min(head)).filter(|seq| *seq > 0)
+}
+
+/// A watermark to be moved, of a member of the conversation.
+struct Move<'a> {
+    conversation: &'a Conversation,
+    state: &'a State,
+    user: &'a UserId,
+    kind: ReceiptKind,
+    seq: u64,
+    now: Timestamp,
+}
+
+impl Move<'_> {
+    /// Whether only those are told who sent what it covers.
+    fn is_large(&self) -> bool {
+        self.state.members.len() > limits::RECEIPTS_TO_ALL
+    }
+}
+
+impl Service {
+    /// Moves a watermark forward; one that is not ahead of the known one is ignored.
+    ///
+    /// # Errors
+    /// `not_found`, `unavailable`.
+    pub(crate) async fn confirm(&self, request: Confirm, now: Timestamp) -> Result<(), Refusal> {
+        let done = tokio::time::timeout(DEADLINE, self.confirm_within(request, now)).await;
+        done.unwrap_or_else(|_| Err(Refusal::unavailable("no answer in time: send it again")))
+    }
+
+    async fn confirm_within(&self, request: Confirm, now: Timestamp) -> Result<(), Refusal> {
+        let id = ConversationId::parse(&request.conversation_id).ok_or_else(Refusal::no_conversation)?;
+        let named = match &request.server_id {
+            None => None,
+            Some(text) => {
+                let named = ServerId::parse(text).filter(|it| it.conversation_id == id);
+                Some(named.ok_or_else(no_such_message)?.seq)
+            }
+        };
+        let asked = named
+            .or(request.seq)
+            .ok_or_else(|| Refusal::invalid("missing field `seq` or `server_id`"))?;
+        let conversation = self.conversations.open(&id);
+        let freshness = if request.doubtful {
+            Freshness::Fresh
+        } else {
+            Freshness::Cached
+        };
+        let mut state = self.state_for(&conversation, &request.user_id, freshness).await?;
+        if asked > state.head.seq && freshness == Freshness::Cached {
+            state = self
+                .state_for(&conversation, &request.user_id, Freshness::Fresh)
+                .await?;
+        }
+        if named.is_some_and(|seq| seq > state.head.seq) {
+            return Err(no_such_message());
+        }
+        let Some(seq) = clamp(asked, state.head.seq) else {
+            return Ok(());
+        };
+        let key = (id, request.user_id, request.kind);
+        let watermark = self.watermarks.0.get_with(key.clone(), Arc::default);
+        let (_, user, kind) = &key;
+        let step = Move {
+            conversation: &conversation,
+            state: &state,
+            user,
+            kind: *kind,
+            seq,
+            now,
+        };
+        let moved = self.move_forward(&watermark, &step).await;
+        moved.map_err(|error| unavailable(&error))
+    }
+
+    async fn move_forward(&self, watermark: &Watermark, step: &Move<'_>) -> Result<(), LogError> {
+        watermark.want(step.seq);
+        let mut written = watermark.written.lock().await;
+        if written.known.as_ref().is_some_and(|it| it.seq >= step.seq) {
+            return Ok(());
+        }
+        if let Some(at) = written.at.filter(|_| step.is_large()) {
+            tokio::time::sleep_until(at + SPACING).await;
+        }
+        // Taken out, so that an unanswered write leaves nothing behind that may be wrong.
+        let known = written.known.take();
+        let (known, wrote) = self.raise(watermark, known, step).await?;
+        written.known = Some(known);
+        if wrote {
+            written.at = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Writes the highest wanted watermark unless the log has reached what this one is moved to. Also says whether it
+    /// wrote.
+    async fn raise(
+        &self,
+        watermark: &Watermark,
+        known: Option<Known>,
+        step: &Move<'_>,
+    ) -> Result<(Known, bool), LogError> {
+        let subject = subjects::receipt(&step.conversation.id, step.user, step.kind);
+        let mut known = match known {
+            Some(known) => known,
+            None => self.known_watermark(&subject).await?,
+        };
+        for _ in 0..ATTEMPTS {
+            let Some(target) = watermark.target(&known, step.seq) else {
+                return Ok((known, false));
+            };
+            let to = self.told(step, &known, target).await?;
+            let payload = self.receipt(step, target, to.as_deref());
+            match self.log.append(subject.clone(), None, known.position, payload).await {
+                Ok(appended) => {
+                    metrics::counter!("parley_receipts_written_total").increment(1);
+                    return Ok((Known::new(target, appended.position, to.unwrap_or_default()), true));
+                }
+                Err(LogError::Conflict) => known = known.after_conflict(self.known_watermark(&subject).await?),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(LogError::Away("the watermark kept changing".into()))
+    }
+
+    /// Whom the entry of a watermark that moves from `known` to `target` names; nothing where everybody is told.
+    async fn told(&self, step: &Move<'_>, known: &Known, target: u64) -> Result<Option<Vec<Told>>, LogError> {
+        if !step.is_large() {
+            return Ok(None);
+        }
+        let after = known.seq.max(step.state.visible_from(step.user).saturating_sub(1));
+        let senders = self.senders_of(step.conversation, step.state, step.user, after, target);
+        let mut told = told::told(senders.await?, &known.told, known.position);
+        told.retain(|it| step.state.members.contains(&it.0));
+        Ok(Some(told))
+    }
+
+    /// The entry; of whom it is to name, as many as fit.
+    fn receipt(&self, step: &Move<'_>, seq: u64, mut to: Option<&[Told]>) -> Vec<u8> {
+        let receipt = Receipt {
+            conversation_id: step.conversation.id.clone(),
+            user_id: step.user.clone(),
+            seq,
+            timestamp: step.now,
+        };
+        let frame = match step.kind {
+            ReceiptKind::Delivered => ServerFrame::MessageDelivered(receipt),
+            ReceiptKind::Read => ServerFrame::MessageRead(receipt),
+        };
+        loop {
+            let extras = Extras {
+                to,
+                ..Extras::default()
+            };
+            let payload = envelope::encode_with(&frame, 0, &extras);
+            match to {
+                Some(all) if payload.len() > self.log.bus().payload_bytes_most() && !all.is_empty() => {
+                    to = Some(&all[..all.len() / 2]);
+                }
+                _ => return payload,
+            }
+        }
+    }
+
+    async fn known_watermark(&self, subject: &str) -> Result<Known, LogError> {
+        let last = self.log.last(Lane::Receipts, subject).await?;
+        Ok(last.map_or_else(Known::default, |it| Known::of(it.position, &it.payload)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watermark_is_held_at_the_head_and_below_the_first_event_is_none() {
+        assert_eq!(clamp(5, 9), Some(5));
+        assert_eq!(clamp(u64::MAX, 9), Some(9));
+        assert_eq!(clamp(0, 9), None);
+    }
+}

@@ -1,0 +1,135 @@
+//! The service's life: connect, listen, learn, serve, drain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bus::rpc::Server;
+use bus::subjects::PRESENCE_SERVICE;
+use bus::{Bus, streams};
+use config::{Config, ConfigError};
+use lifecycle::{Readiness, Shutdown, Tasks, Unavailable, admin};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::bucket;
+use crate::service::Service;
+
+/// Requests under way at once, of each kind; more wait in NATS.
+const LOOKS_MOST: usize = 256;
+const STATUSES_MOST: usize = 128;
+/// Entries of the bucket that wait for the loop.
+const BUCKET_QUEUE: usize = 1_024;
+/// How long a drain waits for requests under way.
+const GRACE: Duration = Duration::from_secs(2);
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Runs the service until the shutdown: `admin` is the private listener for probes and metrics.
+///
+/// # Errors
+/// [`ConfigError`] and [`Unavailable`] at the start; afterwards only when a part of the service crashes.
+pub(crate) async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    let readiness = Readiness::new(&["nats", "statuses", "nodes", "endpoints"]);
+    // Probes are answered until everything else has ended.
+    let last = Shutdown::new();
+    let probes = Tasks::new(shutdown.clone());
+    probes.spawn("admin", admin::serve(admin, readiness.clone(), last.clone()));
+    // The loop goes on until the requests under way are answered.
+    let end = Shutdown::new();
+    let tasks = Tasks::new(shutdown.clone());
+    let served = tokio::select! {
+        started = start(&config, &readiness) => match started {
+            Ok(service) => serve(Arc::new(service), &readiness, &tasks, &shutdown, &end).await,
+            Err(error) => Err(error),
+        },
+        () = shutdown.triggered() => Ok(()),
+    };
+    shutdown.trigger();
+    end.trigger();
+    let ended = tasks.wait().await;
+    last.trigger();
+    served.and(ended).and(probes.wait().await)
+}
+
+/// Connects to NATS and opens the bucket, waiting for what is not there yet.
+async fn start(config: &Config, readiness: &Readiness) -> anyhow::Result<Service> {
+    let bus = Bus::connect(&config.nats, PRESENCE_SERVICE).await.map_err(|error| {
+        let text = error.to_string();
+        let (setting, problem) = text.split_once(": ").unwrap_or(("PARLEY_NATS__URL", &text));
+        match error {
+            bus::connect::ConnectError::Unreachable { .. } => {
+                anyhow::Error::new(Unavailable::new("PARLEY_NATS__URL", problem))
+            }
+            bus::connect::ConnectError::Credentials(_) => ConfigError::new(setting, problem).into(),
+        }
+    })?;
+    readiness.set("nats", true);
+    let started = Instant::now();
+    while let Err(error) = streams::presence_bucket(&bus, &config.stream).await {
+        if started.elapsed() >= config.nats.wait {
+            return Err(Unavailable::new("PARLEY_NATS__URL", error.to_string()).into());
+        }
+        tracing::info!(%error, "waiting for JetStream");
+        tokio::time::sleep(RETRY).await;
+    }
+    Ok(Service::new(bus, config.stream.clone(), config.presence.lease))
+}
+
+async fn serve(
+    service: Arc<Service>,
+    readiness: &Readiness,
+    tasks: &Tasks,
+    shutdown: &Shutdown,
+    end: &Shutdown,
+) -> anyhow::Result<()> {
+    let (events, bucket) = mpsc::channel(BUCKET_QUEUE);
+    let follow = bucket::follow(service.bus.clone(), service.stream.clone(), events, end.clone());
+    tasks.spawn("bucket", follow);
+    let (writing, ending) = (service.clone(), end.clone());
+    tasks.spawn("writer", async move {
+        writing.writer.run(&writing.bus, &writing.stream, &ending).await;
+        Ok(())
+    });
+    let loops = crate::run::run(
+        service.clone(),
+        bucket,
+        readiness.clone(),
+        shutdown.clone(),
+        end.clone(),
+    );
+    tasks.spawn("loop", loops);
+    tokio::select! {
+        () = service.ready() => {}
+        () = shutdown.triggered() => return Ok(()),
+    }
+    tasks.spawn("typing", crate::typing::run(service.clone(), shutdown.clone()));
+    let server = endpoints(&service)
+        .await
+        .map_err(anyhow::Error::msg)
+        .context("announcing the endpoints")?;
+    readiness.set("endpoints", true);
+    shutdown.triggered().await;
+    readiness.set("endpoints", false);
+    server.stop(GRACE).await;
+    Ok(())
+}
+
+async fn endpoints(service: &Arc<Service>) -> Result<Server, String> {
+    let mut server = Server::start(&service.bus, PRESENCE_SERVICE).await?;
+    let looking = service.clone();
+    server
+        .endpoint(LOOKS_MOST, move |request| {
+            let service = looking.clone();
+            async move { service.look(request).await }
+        })
+        .await?;
+    let setting = service.clone();
+    server
+        .endpoint(STATUSES_MOST, move |request| {
+            let service = setting.clone();
+            async move { service.set_status(request).await }
+        })
+        .await?;
+    Ok(server)
+}

@@ -1,0 +1,14 @@
+//! The core among simulated nodes, replicas and clients, with a clock that the tests move.
+
+mod invisible;
+mod leases;
+mod links;
+mod many;
+mod model;
+mod node;
+mod properties;
+mod replicas;
+mod signals;
+mod snapshots;
+mod start;
+mod world;

@@ -1,0 +1,115 @@
+//! What ought to be: read off the nodes directly. And what clients have been told, taken together.
+
+use std::collections::{HashMap, HashSet};
+
+use protocol::UserId;
+use protocol::client_frame::ChosenStatus;
+use protocol::server_frame::Status;
+use protocol::signal::Signal;
+
+use super::world::World;
+use crate::core::rooms::Place;
+use crate::core::table::{Key, Look};
+
+/// What somebody sees who has heard everything.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct View {
+    pub(super) users: HashMap<UserId, Status>,
+    pub(super) places: HashSet<Place>,
+}
+
+impl World {
+    /// How the user ought to appear once everything has settled.
+    pub(super) fn status(&self, user: &UserId) -> Status {
+        let mut nodes = self.nodes.iter().filter(|it| it.alive && it.has(user)).peekable();
+        let chosen = self.choices.get(user).map(|it| it.status).unwrap_or_default();
+        if nodes.peek().is_none() {
+            return Status::Offline;
+        }
+        match chosen {
+            ChosenStatus::Invisible => Status::Offline,
+            ChosenStatus::Dnd => Status::Dnd,
+            ChosenStatus::Away => Status::Away,
+            ChosenStatus::Online if nodes.any(|it| it.is_active(user)) => Status::Online,
+            ChosenStatus::Online => Status::Away,
+        }
+    }
+
+    pub(super) fn is_there(&self, place: &Place) -> bool {
+        self.status(&place.1) != Status::Offline && self.nodes.iter().any(|it| it.alive && it.is_in(place))
+    }
+
+    /// Of the signals told since the moment, in their order, those about the user.
+    pub(super) fn told_of(&self, name: &str) -> Vec<String> {
+        let of = |signal: &Signal| match signal {
+            Signal::Presence { presence, .. } if presence.user_id.as_str() == name => {
+                Some(format!("{:?}", presence.status).to_lowercase())
+            }
+            Signal::Joined { user_id, .. } if user_id.as_str() == name => Some("joined".to_owned()),
+            Signal::Left { user_id, .. } if user_id.as_str() == name => Some("left".to_owned()),
+            _ => None,
+        };
+        self.told.iter().filter_map(|(_, _, signal)| of(signal)).collect()
+    }
+
+    /// What clients see who heard every signal.
+    pub(super) fn view(&self) -> View {
+        let mut view = View::default();
+        for (_, _, signal) in &self.told {
+            match signal.clone() {
+                Signal::Presence { presence, .. } if presence.status == Status::Offline => {
+                    view.users.remove(&presence.user_id);
+                }
+                Signal::Presence { presence, .. } => {
+                    view.users.insert(presence.user_id, presence.status);
+                }
+                Signal::Joined {
+                    conversation_id,
+                    user_id,
+                } => {
+                    view.places.insert((conversation_id, user_id));
+                }
+                Signal::Left {
+                    conversation_id,
+                    user_id,
+                } => {
+                    view.places.remove(&(conversation_id, user_id));
+                }
+                Signal::Typing { .. } => {}
+            }
+        }
+        view
+    }
+
+    /// What ought to be seen, of these users and places.
+    pub(super) fn truth(&self, users: &[UserId], places: &[Place]) -> View {
+        let visible = users.iter().map(|user| (user.clone(), self.status(user)));
+        View {
+            users: visible.filter(|it| it.1 != Status::Offline).collect(),
+            places: places.iter().filter(|it| self.is_there(it)).cloned().collect(),
+        }
+    }
+
+    /// What a replica knows.
+    pub(super) fn known(&self, replica: usize) -> View {
+        let table = &self.replicas[replica].core.table;
+        let mut view = View::default();
+        for key in table.visible() {
+            match (table.look(&key), key) {
+                (Look::Status(status), Key::User(user)) => {
+                    view.users.insert(user, status);
+                }
+                (_, Key::Place(place)) => {
+                    view.places.insert(place);
+                }
+                (Look::There(_), Key::User(_)) => {}
+            }
+        }
+        view
+    }
+
+    pub(super) fn known_status(&self, replica: usize, name: &str) -> Status {
+        let user = super::world::user(name);
+        self.known(replica).users.get(&user).copied().unwrap_or_default()
+    }
+}

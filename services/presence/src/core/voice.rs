@@ -1,0 +1,220 @@
+//! What is to be told, when and by whom: compares what is so with what was told.
+//!
+//! The owner of a user speaks at once. Every other replica knows the same and waits: if it was not told by then, the owner
+//! is dead, and it speaks.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use protocol::server_frame::{Presence, Status};
+use protocol::signal::Signal;
+use protocol::{Timestamp, UserId};
+
+use super::counts::Counts;
+use super::deadlines::Deadlines;
+use super::now::Now;
+use super::pace::Pace;
+use super::replicas::Replicas;
+use super::seen::Seen;
+use super::table::{Key, Look, Table, Why};
+use super::told::Told;
+
+/// How long the others wait for the owner.
+pub(crate) const TAKE_OVER: Duration = Duration::from_secs(2);
+/// How long the owner waits before it contradicts what it heard: a report may be on its way.
+const CONTRADICT: Duration = Duration::from_millis(500);
+
+/// Something that looks other than it was told.
+#[derive(Debug)]
+struct Wait {
+    since: Instant,
+    /// Whether it came about by what was heard, not by what changed.
+    heard: bool,
+    why: Why,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Voice {
+    pub(crate) replicas: Replicas,
+    pub(crate) seen: Seen,
+    told: Told,
+    waits: HashMap<Key, Wait>,
+    due: Deadlines<Key>,
+    pace: Pace,
+}
+
+impl Voice {
+    pub(crate) fn new(own: String) -> Self {
+        Self {
+            replicas: Replicas::new(own),
+            seen: Seen::default(),
+            told: Told::default(),
+            waits: HashMap::new(),
+            due: Deadlines::default(),
+            pace: Pace::default(),
+        }
+    }
+
+    /// As if everything that is so had been told.
+    pub(crate) fn assume_told(&mut self, table: &Table) {
+        self.told = Told::all_of(table);
+    }
+
+    /// Something may look different now.
+    pub(crate) fn on_change(&mut self, key: Key, why: Why, table: &Table, now: Now) {
+        if table.look(&key) == self.told.get(&key) {
+            self.drop_wait(&key);
+            return;
+        }
+        let wait = self.waits.entry(key.clone()).or_insert_with(|| Wait {
+            since: now.at,
+            heard: false,
+            why: Why::default(),
+        });
+        if why.session_id.is_some() {
+            wait.why.session_id = why.session_id;
+        }
+        wait.why.last_seen = why.last_seen.or(wait.why.last_seen);
+        self.schedule(key, now);
+    }
+
+    /// Another replica has told something.
+    pub(crate) fn on_signal(&mut self, signal: Signal, table: &Table, now: Now, counts: &mut Counts) {
+        let Some((key, look)) = read(&signal) else { return };
+        if let Signal::Presence {
+            presence: Presence {
+                last_seen: Some(time), ..
+            },
+            ..
+        } = signal
+        {
+            counts.seen_forgotten += self.seen.note(key.user(), time);
+        }
+        self.told.set(&key, look);
+        self.pace.charge(&key, now.at);
+        if table.look(&key) == look {
+            self.drop_wait(&key);
+            return;
+        }
+        let why = self.waits.remove(&key).map(|it| it.why).unwrap_or_default();
+        let wait = Wait {
+            since: now.at,
+            heard: true,
+            why,
+        };
+        self.waits.insert(key.clone(), wait);
+        self.schedule(key, now);
+    }
+
+    /// Others live, or die: it is for others to speak.
+    pub(crate) fn on_new_owners(&mut self, now: Now) {
+        for key in self.waits.keys().cloned().collect::<Vec<_>>() {
+            self.schedule(key, now);
+        }
+    }
+
+    pub(crate) fn forget(&mut self, now: Now) {
+        self.pace.forget(now.at);
+    }
+
+    /// Takes the next signal whose time has come, with when the user was last seen where that is to be stored.
+    pub(crate) fn next(
+        &mut self,
+        table: &Table,
+        now: Now,
+        counts: &mut Counts,
+    ) -> Option<(Signal, Option<(UserId, Timestamp)>)> {
+        let key = self.due.pop(now.at)?;
+        let why = self.waits.remove(&key)?.why;
+        let look = table.look(&key);
+        self.told.set(&key, look);
+        self.pace.charge(&key, now.at);
+        counts.take_overs += u64::from(!self.replicas.owns(key.user().as_str()));
+        let (conversation_id, user_id) = match key {
+            Key::User(user_id) => {
+                let Look::Status(status) = look else { return None };
+                return Some(self.presence(user_id, status, why, counts));
+            }
+            Key::Place(place) => place,
+        };
+        let signal = if look == Look::There(true) {
+            Signal::Joined {
+                conversation_id,
+                user_id,
+            }
+        } else {
+            Signal::Left {
+                conversation_id,
+                user_id,
+            }
+        };
+        Some((signal, None))
+    }
+
+    /// What waits to be told.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waits.len()
+    }
+
+    fn presence(
+        &mut self,
+        user_id: UserId,
+        status: Status,
+        why: Why,
+        counts: &mut Counts,
+    ) -> (Signal, Option<(UserId, Timestamp)>) {
+        let offline = status == Status::Offline;
+        let seen = why.last_seen.filter(|_| offline);
+        if let Some(time) = seen {
+            counts.seen_forgotten += self.seen.note(&user_id, time);
+        }
+        let presence = Presence {
+            user_id: user_id.clone(),
+            status,
+            last_seen: seen.or_else(|| self.seen.get(&user_id).filter(|_| offline)),
+        };
+        let session_id = why.session_id;
+        let signal = Signal::Presence { presence, session_id };
+        (signal, seen.map(|time| (user_id, time)))
+    }
+
+    fn schedule(&mut self, key: Key, now: Now) {
+        let Some(wait) = self.waits.get(&key) else { return };
+        let patience = match (self.replicas.owns(key.user().as_str()), wait.heard) {
+            (false, _) => TAKE_OVER,
+            (true, true) => CONTRADICT,
+            (true, false) => Duration::ZERO,
+        };
+        let from = self.pace.free_at(&key, now.at).unwrap_or(wait.since).max(wait.since);
+        self.due.set(key, from + patience);
+    }
+
+    fn drop_wait(&mut self, key: &Key) {
+        if self.waits.remove(key).is_some() {
+            self.due.clear(key);
+        }
+    }
+}
+
+/// What a signal says. `None` of those that are not for this service.
+fn read(signal: &Signal) -> Option<(Key, Look)> {
+    match signal {
+        Signal::Presence { presence, .. } => Some((Key::User(presence.user_id.clone()), Look::Status(presence.status))),
+        Signal::Joined {
+            conversation_id,
+            user_id,
+        } => Some((
+            Key::Place((conversation_id.clone(), user_id.clone())),
+            Look::There(true),
+        )),
+        Signal::Left {
+            conversation_id,
+            user_id,
+        } => Some((
+            Key::Place((conversation_id.clone(), user_id.clone())),
+            Look::There(false),
+        )),
+        Signal::Typing { .. } => None,
+    }
+}

@@ -1,0 +1,98 @@
+//! One replica and what it answers.
+
+use std::time::Duration;
+
+use protocol::client_frame::ChosenStatus;
+use protocol::server_frame::Status;
+
+use super::nats::Nats;
+use super::replica::{Clients, Replica, room};
+
+#[tokio::test]
+async fn a_subscriber_is_present_in_the_answer_that_asks_for_his_report() {
+    let Some(nats) = Nats::start() else { return };
+    let _replica = Replica::ready(&nats).await;
+    let clients = Clients::connect(&nats).await;
+    let node = clients.node().await;
+    node.open("ada").await;
+    node.subscribe(&room(), "ada").await;
+    let sight = clients.look(Some(&room()), &["ada", "bob"], Some(&node)).await;
+    let statuses: Vec<_> = sight
+        .presence
+        .iter()
+        .map(|it| (it.user_id.as_str(), it.status))
+        .collect();
+    assert_eq!(statuses, [("ada", Status::Online), ("bob", Status::Offline)]);
+    assert_eq!(sight.present.iter().map(|it| it.as_str()).collect::<Vec<_>>(), ["ada"]);
+}
+
+#[tokio::test]
+async fn coming_and_going_is_told() {
+    let Some(nats) = Nats::start() else { return };
+    let _replica = Replica::ready(&nats).await;
+    let clients = Clients::connect(&nats).await;
+    let node = clients.node().await;
+    node.open("ada").await;
+    node.subscribe(&room(), "ada").await;
+    clients.until_told("ada", &["online", "joined"]).await;
+    node.close("ada").await;
+    clients.until_told("ada", &["online", "joined", "offline"]).await;
+}
+
+#[tokio::test]
+async fn a_killed_nodes_users_go_and_nobody_else() {
+    let Some(nats) = Nats::start() else { return };
+    let _replica = Replica::ready(&nats).await;
+    let clients = Clients::connect(&nats).await;
+    let (one, other) = (clients.node().await, clients.node().await);
+    one.open("ada").await;
+    other.open("bob").await;
+    clients.until_told("ada", &["online"]).await;
+    one.kill();
+    clients.until_told("ada", &["online", "offline"]).await;
+    assert_eq!(clients.told("bob"), ["online"]);
+}
+
+#[tokio::test]
+async fn a_status_is_so_once_it_is_answered() {
+    let Some(nats) = Nats::start() else { return };
+    let _replica = Replica::ready(&nats).await;
+    let clients = Clients::connect(&nats).await;
+    let node = clients.node().await;
+    node.open("ada").await;
+    clients.look(None, &["ada"], Some(&node)).await;
+    for (chosen, status) in [
+        (ChosenStatus::Dnd, Status::Dnd),
+        (ChosenStatus::Invisible, Status::Offline),
+        (ChosenStatus::Away, Status::Away),
+        (ChosenStatus::Online, Status::Online),
+    ] {
+        clients.set_status("ada", chosen).await;
+        assert_eq!(clients.presence("ada").await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn another_replica_knows_when_somebody_was_last_seen() {
+    let Some(nats) = Nats::start() else { return };
+    let replica = Replica::ready(&nats).await;
+    let clients = Clients::connect(&nats).await;
+    let node = clients.node().await;
+    node.open("ada").await;
+    clients.until_told("ada", &["online"]).await;
+    node.close("ada").await;
+    clients.until_told("ada", &["online", "offline"]).await;
+    let known = clients.presence("ada").await.last_seen;
+    replica.stop().await;
+    let _other = Replica::ready(&nats).await;
+    assert!(known.is_some());
+    assert_eq!(clients.presence("ada").await.last_seen, known);
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_within_seconds() {
+    let Some(nats) = Nats::start() else { return };
+    let replica = Replica::ready(&nats).await;
+    let took = replica.stop().await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}

@@ -12,7 +12,7 @@ use config::{Config, ConfigError};
 use lifecycle::{Readiness, Shutdown, Tasks, Unavailable};
 use parking_lot::Mutex;
 use protocol::client_frame::Reference;
-use protocol::rpc::SendMessage;
+use protocol::rpc::{Confirm, SendMessage};
 use protocol::server_frame::{Limits, Ready};
 use protocol::{Timestamp, limits};
 use tokio::net::TcpListener;
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::api::UserLimits;
 use crate::hub::Hub;
+use crate::room::{self, report::Reporter};
 use crate::session::Session;
 use crate::token::Verifier;
 use crate::{api, listener};
@@ -42,6 +43,10 @@ pub struct App {
     pub verifier: Verifier,
     /// Settings that matter after the start.
     pub settings: Settings,
+    /// What this node tells the presence service.
+    pub reporter: Reporter,
+    /// Receipts of all sessions of this node, on their way to the message service.
+    pub confirmations: Batcher<Confirm>,
     /// Sends of all sessions of this node, on their way to the message service.
     pub sends: Batcher<SendMessage>,
     /// Send limits of users over HTTP.
@@ -53,6 +58,8 @@ pub struct App {
 pub struct Settings {
     /// Between the server's pings.
     pub heartbeat: Duration,
+    /// Without activity for so long a session is idle.
+    pub away_after: Duration,
     /// Per session; 0 means no limit.
     pub sends_per_second: u32,
     /// Whether a message that is in the log counts as acked, see [`config::Ack`].
@@ -71,6 +78,16 @@ impl Settings {
 }
 
 impl App {
+    /// Forgets a session that has ended, at the hub and in its rooms.
+    pub fn detach(&self, session: &Arc<Session>) {
+        if self.hub.detach(session) {
+            self.hub.rooms.leave_all(session);
+            if session.is_present {
+                self.hub.rooms.changes.user(&session.user_id);
+            }
+        }
+    }
+
     /// The `ready` frame of a session.
     pub fn ready(&self, session: &Session, resumed: bool, cursor: String, reference: Option<Reference>) -> Ready {
         Ready {
@@ -115,6 +132,10 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
         .await
         .map_err(anyhow::Error::msg)
         .context("subscribing to answers")?;
+    let confirmations = Batcher::start(&bus)
+        .await
+        .map_err(anyhow::Error::msg)
+        .context("subscribing to answers")?;
     let log = Log::new(bus, config.stream.partitions);
     let (hub, ends) = Hub::new(log, config.connection.memory_mib, config.stream.max_age)
         .await
@@ -131,6 +152,7 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
 
     let settings = Settings {
         heartbeat: Duration::from_millis(config.connection.heartbeat_ms),
+        away_after: config.presence.away_after,
         sends_per_second: config.connection.sends_per_second,
         log_is_ack: config.stream.ack == config::Ack::Logged,
         query_token: config.http.query_token,
@@ -142,8 +164,14 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
         verifier,
         settings,
         sends,
+        confirmations,
+        reporter: Reporter::new(),
         http_sends,
     });
+    let lease = config.presence.lease;
+    tasks.spawn("reports", room::report::run(app.clone(), lease, last.clone()));
+    tasks.spawn("signals", room::signals::run(app.clone(), last.clone()));
+    tasks.spawn("comparison", room::signals::compare(app.clone(), last.clone()));
     listener::serve(listener, api::router(app.clone()), shutdown.clone()).await;
     ready.set("log", false);
     drain(&app).await;

@@ -8,12 +8,13 @@ use futures_util::StreamExt;
 use http::request::Parts;
 use http::{HeaderMap, header};
 use protocol::client_frame::MessageSend;
-use protocol::http::CreateConversation;
+use protocol::http::{AddMembers, CreateConversation, SetRole, UpdateConversation};
 use protocol::{Code, Refusal, Timestamp, UserId, limits};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 use crate::app::App;
+use crate::token;
 
 /// The user whose token came with the request.
 #[derive(Debug)]
@@ -36,6 +37,23 @@ impl FromRequestParts<Arc<App>> for Caller {
     }
 }
 
+/// The same for requests of browsers that cannot set headers: there the token may come as `?token=`, where the operator
+/// has allowed that.
+#[derive(Debug)]
+pub struct StreamCaller(pub token::Caller);
+
+impl FromRequestParts<Arc<App>> for StreamCaller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let fields = Fields::from_request_parts(parts, app).await?;
+        let query = fields.text("token").filter(|_| app.settings.query_token);
+        let missing = || Refusal::new(Code::Unauthenticated, "send `Authorization: Bearer` with a token");
+        let token = bearer(&parts.headers).or(query).ok_or_else(missing)?;
+        Ok(Self(app.verifier.verify(token, Timestamp::now())?))
+    }
+}
+
 /// A JSON body, whatever its content type says.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
@@ -48,6 +66,18 @@ pub trait Bounded: DeserializeOwned {
 
 impl Bounded for MessageSend {
     const BYTES_MOST: usize = limits::FRAME_BYTES;
+}
+
+impl Bounded for UpdateConversation {
+    const BYTES_MOST: usize = limits::FRAME_BYTES;
+}
+
+impl Bounded for SetRole {
+    const BYTES_MOST: usize = limits::FRAME_BYTES;
+}
+
+impl Bounded for AddMembers {
+    const BYTES_MOST: usize = CreateConversation::BYTES_MOST;
 }
 
 impl Bounded for CreateConversation {

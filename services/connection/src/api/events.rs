@@ -43,6 +43,7 @@ pub async fn since(
             return Err(Refusal::new(Code::Resync, message).into());
         }
     };
+    let told = positions.last().copied().unwrap_or(0);
     let ends = reach_ends(hub).await?;
     let mine = hub.memberships(&user_id).await?;
     let (mut events, mut more) = (Vec::new(), false);
@@ -53,13 +54,13 @@ pub async fn since(
                 more = true;
                 break;
             }
-            let page = hub.page(index, &mine, positions[index], room).await?;
+            let page = hub.page(index, &mine, positions[index], told, room).await?;
             positions[index] = page.reached;
             let wanted = page
                 .events
                 .iter()
                 .filter(|event| time.is_none_or(|time| event.timestamp >= time));
-            events.extend(wanted.map(|event| event.frame.clone()));
+            events.extend(wanted.map(|event| event.frame_for(&user_id).clone()));
             if page.complete {
                 break;
             }

@@ -3,9 +3,13 @@
 mod caller;
 mod conversations;
 mod events;
+mod members;
 mod messages;
 mod origin;
+mod poll;
+mod presence;
 mod problem;
+mod stream;
 mod websocket;
 
 use std::collections::HashMap;
@@ -13,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{delete, get};
 use protocol::{Code, Refusal, UserId};
 use tokio::time::Instant;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -34,15 +38,27 @@ pub fn router(app: Arc<App>) -> Router {
             "/v1/conversations",
             get(conversations::list).post(conversations::create),
         )
-        .route("/v1/conversations/{id}", get(conversations::read))
+        .route(
+            "/v1/conversations/{id}",
+            get(conversations::read).patch(members::update),
+        )
+        .route("/v1/conversations/{id}/members", get(members::list).post(members::add))
+        .route(
+            "/v1/conversations/{id}/members/{user_id}",
+            delete(members::remove).patch(members::set_role),
+        )
         .route(
             "/v1/conversations/{id}/messages",
             get(messages::history).post(messages::send),
         )
         .route("/v1/messages", get(events::since))
+        .route("/v1/presence", get(presence::read))
+        .layer(axum::middleware::from_fn(within_time))
+        // These wait for what has not happened yet.
+        .route("/v1/events", get(stream::events))
+        .route("/v1/events/poll", get(poll::poll))
         .fallback(|| async { Problem(Refusal::new(Code::NotFound, "no such resource")) })
         .method_not_allowed_fallback(|| async { Problem(Refusal::invalid("this resource has no such method")) })
-        .layer(axum::middleware::from_fn(within_time))
         .layer(cors)
         .with_state(app)
 }
@@ -66,7 +82,11 @@ fn cors(origins: &[String]) -> CorsLayer {
             http::Method::PATCH,
             http::Method::DELETE,
         ])
-        .allow_headers([http::header::AUTHORIZATION, http::header::CONTENT_TYPE])
+        .allow_headers([
+            http::header::AUTHORIZATION,
+            http::header::CONTENT_TYPE,
+            http::HeaderName::from_static("last-event-id"),
+        ])
 }
 
 /// Send limits of users over HTTP, forgotten when they are as good as new.

@@ -1,8 +1,9 @@
 //! A log entry as this node holds it: decoded once, its frame encoded never, its bytes shared by all who get it.
 
-use protocol::envelope::{self, Unreadable};
+use protocol::envelope::{self, Told, Unreadable};
 use protocol::rpc::ReceiptKind;
 use protocol::{ClientId, ConversationId, Timestamp, UserId};
+use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// One entry of the log.
@@ -31,8 +32,42 @@ pub enum Kind {
     Message(UserId, ClientId),
     /// A new conversation with its members.
     Created(Vec<UserId>),
+    /// Another name, other settings, other roles.
+    Updated,
+    /// New members, and the frame as they get it: with the conversation, which the others know.
+    Added(Vec<UserId>, Utf8Bytes),
+    /// Members no more.
+    Removed(Vec<UserId>),
     /// A watermark of a user.
-    Receipt(UserId, ReceiptKind),
+    Receipt {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        kind: ReceiptKind,
+        /// Who is told besides himself, where that is not everybody.
+        to: Option<Vec<Told>>,
+    },
+}
+
+impl Kind {
+    /// `type` of the event's frame.
+    pub fn frame_type(&self) -> &'static str {
+        match self {
+            Self::Message(..) => "message:incoming",
+            Self::Created(_) => "conversation:created",
+            Self::Updated => "conversation:updated",
+            Self::Added(..) => "member:added",
+            Self::Removed(_) => "member:removed",
+            Self::Receipt {
+                kind: ReceiptKind::Delivered,
+                ..
+            } => "message:delivered",
+            Self::Receipt {
+                kind: ReceiptKind::Read,
+                ..
+            } => "message:read",
+        }
+    }
 }
 
 impl Event {
@@ -42,17 +77,23 @@ impl Event {
     /// [`Unreadable`]: skip it and count it.
     pub fn parse(lane: usize, position: u64, payload: &[u8]) -> Result<Self, Unreadable> {
         let (envelope, head) = envelope::decode(payload)?;
-        let kind = match (
-            &*head.event_type,
-            head.sender_id,
-            head.client_id,
-            head.members,
-            head.user_id,
-        ) {
-            ("message:incoming", Some(sender), Some(client_id), _, _) => Kind::Message(sender, client_id),
-            ("conversation:created", _, _, Some(members), _) => Kind::Created(members),
-            ("message:delivered", _, _, _, Some(user)) => Kind::Receipt(user, ReceiptKind::Delivered),
-            ("message:read", _, _, _, Some(user)) => Kind::Receipt(user, ReceiptKind::Read),
+        let receipt = |user, kind| Kind::Receipt {
+            user,
+            kind,
+            to: envelope.to,
+        };
+        let users = head.user_ids;
+        let kind = match (&*head.event_type, head.sender_id, head.client_id, head.user_id) {
+            ("message:incoming", Some(sender), Some(client_id), _) => Kind::Message(sender, client_id),
+            ("message:delivered", _, _, Some(user)) => receipt(user, ReceiptKind::Delivered),
+            ("message:read", _, _, Some(user)) => receipt(user, ReceiptKind::Read),
+            ("conversation:created", ..) => Kind::Created(head.members.ok_or(Unreadable::UnknownEvent)?),
+            ("conversation:updated", ..) => Kind::Updated,
+            ("member:added", ..) => {
+                let frame = with_conversation(envelope.frame.get(), envelope.conversation.map(RawValue::get));
+                Kind::Added(users.ok_or(Unreadable::UnknownEvent)?, frame)
+            }
+            ("member:removed", ..) => Kind::Removed(users.ok_or(Unreadable::UnknownEvent)?),
             _ => return Err(Unreadable::UnknownEvent),
         };
         Ok(Self {
@@ -66,14 +107,70 @@ impl Event {
         })
     }
 
+    /// Whose membership it changes.
+    pub fn changes(&self) -> &[UserId] {
+        match &self.kind {
+            Kind::Created(users) | Kind::Added(users, _) | Kind::Removed(users) => users,
+            Kind::Message(..) | Kind::Updated | Kind::Receipt { .. } => &[],
+        }
+    }
+
+    /// The frame as this user gets it.
+    pub fn frame_for(&self, user: &UserId) -> &Utf8Bytes {
+        match &self.kind {
+            Kind::Added(users, frame) if users.contains(user) => frame,
+            _ => &self.frame,
+        }
+    }
+
     /// Bytes that this event takes in memory, about.
     pub fn bytes(&self) -> usize {
         const OVERHEAD: usize = 320;
-        let members = if let Kind::Created(members) = &self.kind {
-            members.len() * 64
-        } else {
-            0
+        const USER: usize = 64;
+        let more = match &self.kind {
+            Kind::Added(users, frame) => users.len() * USER + frame.len(),
+            Kind::Receipt { to: Some(to), .. } => to.len() * USER,
+            _ => self.changes().len() * USER,
         };
-        self.frame.len() + members + OVERHEAD
+        self.frame.len() + more + OVERHEAD
+    }
+}
+
+/// A frame with one more field. The frame is an object of ours with fields, so it ends with a brace.
+fn with_conversation(frame: &str, conversation: Option<&str>) -> Utf8Bytes {
+    match (conversation, frame.trim_end().strip_suffix('}')) {
+        (Some(conversation), Some(open)) => format!(r#"{open},"conversation":{conversation}}}"#).into(),
+        _ => frame.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::envelope::{Extras, encode_with};
+    use protocol::server_frame::MemberAdded;
+    use protocol::{ServerFrame, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn only_new_members_are_told_what_the_conversation_is() {
+        let (ann, bob) = (UserId::parse("ann").unwrap(), UserId::parse("bob").unwrap());
+        let frame = ServerFrame::MemberAdded(MemberAdded {
+            conversation_id: ConversationId::parse("g00000000000000000000000000000000").unwrap(),
+            seq: 2,
+            user_ids: vec![bob.clone()],
+            by: ann.clone(),
+            timestamp: Timestamp::from_millis(0),
+            conversation: None,
+        });
+        let extras = Extras {
+            conversation: Some(r#"{"seq":2}"#),
+            ..Extras::default()
+        };
+        let event = Event::parse(0, 7, &encode_with(&frame, 0, &extras)).unwrap();
+        let of = |user| serde_json::from_str::<serde_json::Value>(event.frame_for(user)).unwrap();
+        assert_eq!(of(&ann).get("conversation"), None);
+        assert_eq!(of(&bob)["conversation"]["seq"], 2);
+        assert_eq!(of(&bob)["type"], "member:added");
     }
 }

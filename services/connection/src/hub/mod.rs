@@ -28,6 +28,7 @@ use self::event::{Event, Kind};
 use self::lane::LaneHub;
 use self::memberships::{Memberships, Span};
 use self::user::{Interest, User};
+use crate::room::Rooms;
 use crate::session::Session;
 
 const USER_SHARDS: usize = 64;
@@ -49,6 +50,8 @@ pub struct Hub {
     sessions: AtomicU64,
     heads: Heads,
     max_age: Duration,
+    /// Rooms that sockets of this node are subscribed to.
+    pub rooms: Rooms,
 }
 
 /// Readings of the lanes' ends, shared by all who ask while one is under way.
@@ -88,6 +91,7 @@ impl Hub {
             sessions: AtomicU64::new(0),
             heads: Heads::default(),
             max_age,
+            rooms: Rooms::default(),
         };
         Ok((Arc::new(hub), ends))
     }
@@ -120,35 +124,49 @@ impl Hub {
         };
         let mut window = lane.window.lock();
         window.push(event.clone());
-        if let Kind::Created(members) = &event.kind {
-            for member in members {
-                if let Some(user) = self.user(member) {
-                    self.apply_change(&user, &event);
-                }
+        let leaves = matches!(event.kind, Kind::Removed(_));
+        if !leaves {
+            self.apply_changes(&event);
+        }
+        match &event.kind {
+            Kind::Receipt { user, to: Some(to), .. } => {
+                // Looked up one by one: a receipt in a group of ten thousand must not cost ten thousand looks.
+                let now = to.iter().filter(|told| told.1 == 0).map(|told| &told.0);
+                now.chain([user]).for_each(|user| self.offer_receipt(user, &event));
+            }
+            kind => {
+                let receipt = matches!(kind, Kind::Receipt { .. });
+                self.interest.each(&event.conversation_id, |party| {
+                    if receipt || event.seq >= party.since {
+                        party.user.offer(&event);
+                    }
+                });
             }
         }
-        self.interest.each(&event.conversation_id, |party| {
-            if event.seq >= party.since || matches!(event.kind, Kind::Receipt(..)) {
-                party
-                    .user
-                    .sessions
-                    .read()
-                    .iter()
-                    .for_each(|session| session.offer(&event));
-            }
-        });
+        if leaves {
+            // Last: his own removal is the last event that somebody gets.
+            self.apply_changes(&event);
+        }
         lane.advance(position);
+        drop(window);
+        if !event.changes().is_empty() {
+            self.rooms.members_changed(&event);
+        }
     }
 
-    /// Takes in what a membership event means for one user.
-    fn apply_change(&self, user: &Arc<User>, event: &Event) {
-        if matches!(event.kind, Kind::Created(_)) {
-            let span = Span {
-                since: event.seq,
-                until: None,
-                lane: event.lane,
-            };
-            self.interest.set(user, &event.conversation_id, span);
+    /// Takes in what an event means for the memberships of users who are here.
+    fn apply_changes(&self, event: &Event) {
+        for user in event.changes() {
+            if let Some(user) = self.user(user) {
+                self.interest.apply(&user, event);
+            }
+        }
+    }
+
+    fn offer_receipt(&self, id: &UserId, event: &Arc<Event>) {
+        let Some(user) = self.user(id) else { return };
+        if user.memberships(|mine| mine.is_member(&event.conversation_id)) {
+            user.offer(event);
         }
     }
 
@@ -229,17 +247,17 @@ impl Hub {
         }
     }
 
-    /// Forgets a session; with its last session, the user.
-    pub fn detach(&self, session: &Arc<Session>) {
+    /// Forgets a session; with its last session, the user. Returns false where it was forgotten before.
+    pub fn detach(&self, session: &Arc<Session>) -> bool {
         let mut shard = self.shard(&session.user_id).lock();
         let Some(user) = shard.get(&session.user_id).cloned() else {
-            return;
+            return false;
         };
         let mut sessions = user.sessions.write();
         let before = sessions.len();
         sessions.retain(|it| !Arc::ptr_eq(it, session));
         if sessions.len() == before {
-            return;
+            return false;
         }
         let last = sessions.is_empty();
         drop(sessions);
@@ -250,23 +268,27 @@ impl Hub {
         drop(shard);
         let count = self.sessions.fetch_sub(1, Ordering::Relaxed) - 1;
         metrics::gauge!("parley_sessions").set(count as f64);
+        true
+    }
+
+    /// A user's sessions on this node.
+    pub fn sessions_of(&self, id: &UserId) -> Vec<Arc<Session>> {
+        self.user(id)
+            .map(|user| user.sessions.read().clone())
+            .unwrap_or_default()
     }
 
     async fn load(&self, user: &Arc<User>) -> Result<(), LogError> {
-        for membership in directory::list(self.log.bus(), &user.id).await? {
-            let lane = self.lane_of(&membership.conversation_id);
-            let span = Span {
-                since: membership.since,
-                until: membership.until,
-                lane,
-            };
-            self.interest.set(user, &membership.conversation_id, span);
+        for entry in directory::list(self.log.bus(), &user.id).await? {
+            let id = entry.membership.conversation_id.clone();
+            let span = Span::of(entry, self.lane_of(&id));
+            self.interest.set(user, &id, span);
         }
         // What the log has and the directory not yet: changes that no service has lived to answer.
         for lane in &self.lanes {
             let window = lane.window.lock();
             for event in window.changes_of(&user.id) {
-                self.apply_change(user, event);
+                self.interest.apply(user, event);
             }
         }
         Ok(())
@@ -280,19 +302,18 @@ impl Hub {
         if let Some(user) = self.user(id).filter(|user| user.loaded.initialized()) {
             return Ok(user.memberships(Memberships::clone));
         }
-        let mut memberships = Memberships::default();
-        for membership in directory::list(self.log.bus(), id).await? {
-            memberships.merge(&membership, self.lane_of(&membership.conversation_id));
+        let mut memberships = Memberships::none(id.clone());
+        for entry in directory::list(self.log.bus(), id).await? {
+            let conversation = entry.membership.conversation_id.clone();
+            let span = Span::of(entry, self.lane_of(&conversation));
+            memberships.set(&conversation, span);
         }
         for lane in &self.lanes {
             let window = lane.window.lock();
             for event in window.changes_of(id) {
-                let span = Span {
-                    since: event.seq,
-                    until: None,
-                    lane: event.lane,
-                };
-                memberships.set(&event.conversation_id, span);
+                if let Some(span) = memberships.span_after(event) {
+                    memberships.set(&event.conversation_id, span);
+                }
             }
         }
         Ok(memberships)

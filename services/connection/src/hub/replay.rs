@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 
 use super::Hub;
 use super::event::Event;
-use super::memberships::Memberships;
+use super::memberships::{Memberships, Steps};
 use crate::session::Session;
 
 /// Most events of one page.
@@ -52,8 +52,12 @@ impl Hub {
         };
         let lane = &self.lanes[index];
         let window = lane.window.lock();
-        let Some(from) = session.queue().behind(index) else {
-            return CatchUp::Stepped;
+        let (from, told) = {
+            let queue = session.queue();
+            let Some(from) = queue.behind(index) else {
+                return CatchUp::Stepped;
+            };
+            (from, queue.told())
         };
         if from > lane.dispatched() {
             return CatchUp::Ahead;
@@ -61,7 +65,7 @@ impl Hub {
         if from < window.start() {
             return CatchUp::ReadStream(from, window.start());
         }
-        let found = user.memberships(|mine| window.after(from, mine, PAGE_EVENTS));
+        let found = user.memberships(|mine| window.after(from, told, mine, PAGE_EVENTS));
         let behind = if found.complete {
             None
         } else {
@@ -72,16 +76,25 @@ impl Hub {
         CatchUp::Stepped
     }
 
-    /// A page of one lane for somebody with these memberships, from memory or the stream.
+    /// A page of one lane for somebody with these memberships, from memory or the stream. `told`: see [`Window::after`].
     ///
     /// # Errors
     /// The stream cannot be read.
-    pub async fn page(&self, index: usize, mine: &Memberships, from: u64, limit: usize) -> Result<Page, LogError> {
+    ///
+    /// [`Window::after`]: super::window::Window::after
+    pub async fn page(
+        &self,
+        index: usize,
+        mine: &Memberships,
+        from: u64,
+        told: u64,
+        limit: usize,
+    ) -> Result<Page, LogError> {
         let lane = &self.lanes[index];
         let memory_from = {
             let window = lane.window.lock();
             if from >= window.start() {
-                let found = window.after(from, mine, limit);
+                let found = window.after(from, told, mine, limit);
                 let last = found.events.last().map_or(from, |event| event.position);
                 let reached = if found.complete {
                     lane.dispatched().max(from)
@@ -96,10 +109,10 @@ impl Hub {
             }
             window.start()
         };
-        self.stream_page(index, mine, from, memory_from, limit).await
+        self.stream_page(index, mine, (from, memory_from), told, limit).await
     }
 
-    /// A page of one lane from the stream: of the events after `from` and up to `until`.
+    /// A page of one lane from the stream: of the events after `from` and up to `until`. `told`: see [`Hub::page`].
     ///
     /// # Errors
     /// The stream cannot be read, or does not go back that far ([`LogError::Expired`]).
@@ -107,8 +120,8 @@ impl Hub {
         &self,
         index: usize,
         mine: &Memberships,
-        from: u64,
-        until: u64,
+        (from, until): (u64, u64),
+        told: u64,
         limit: usize,
     ) -> Result<Page, LogError> {
         let resets = self.resets.load(Ordering::Acquire);
@@ -132,7 +145,17 @@ impl Hub {
         if self.resets() != resets {
             return Err(LogError::Away("the stream was made anew while it was read".into()));
         }
-        Ok(page(index, records, mine, reached, until, limit))
+        // All that an entry of the stream has replaced is gone from it.
+        let steps = Steps {
+            after: told,
+            until: u64::MAX,
+        };
+        let mut page = page(index, records, limit, reached.min(until), |event| {
+            mine.cover(event, steps)
+        });
+        // Never complete: from `until` on the lane is in memory, and that page says whether there is more.
+        page.reached = page.reached.min(until);
+        Ok(page)
     }
 
     /// Whether the stream still holds everything after `from`.
@@ -175,7 +198,8 @@ impl Hub {
     }
 }
 
-fn page(index: usize, mut records: Vec<Record>, mine: &Memberships, reached: u64, until: u64, limit: usize) -> Page {
+/// The records up to `reached` that `mine` takes, in order, at most `limit`.
+fn page(index: usize, mut records: Vec<Record>, limit: usize, reached: u64, mine: impl Fn(&Event) -> bool) -> Page {
     records.sort_unstable_by_key(|record| record.position);
     let mut page = Page {
         events: Vec::new(),
@@ -188,9 +212,7 @@ fn page(index: usize, mut records: Vec<Record>, mine: &Memberships, reached: u64
             break;
         }
         match Event::parse(index, record.position, &record.payload) {
-            Ok(event) if mine.get(&event.conversation_id).is_some_and(|span| span.covers(&event)) => {
-                page.events.push(Arc::new(event));
-            }
+            Ok(event) if mine(&event) => page.events.push(Arc::new(event)),
             Ok(_) => {}
             Err(error) => {
                 metrics::counter!("parley_unreadable_total", "what" => "event").increment(1);
@@ -199,7 +221,5 @@ fn page(index: usize, mut records: Vec<Record>, mine: &Memberships, reached: u64
         }
     }
     metrics::counter!("parley_replayed_events_total", "tier" => "stream").increment(page.events.len() as u64);
-    // Never complete: from `until` on the lane is in memory, and that page says whether there is more.
-    page.reached = page.reached.min(until);
     page
 }

@@ -7,6 +7,7 @@ use parking_lot::{Mutex, RwLock};
 use protocol::{ConversationId, UserId};
 use tokio::sync::OnceCell;
 
+use super::event::Event;
 use super::memberships::{Memberships, Span};
 use crate::session::Session;
 
@@ -22,7 +23,7 @@ pub struct User {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     memberships: Memberships,
     /// Set when the last session left: nothing may register an interest for this user any more.
@@ -31,12 +32,21 @@ struct State {
 
 impl User {
     pub(super) fn new(id: UserId) -> Self {
+        let state = State {
+            memberships: Memberships::none(id.clone()),
+            gone: false,
+        };
         Self {
             id,
             sessions: RwLock::default(),
             loaded: OnceCell::new(),
-            state: Mutex::default(),
+            state: Mutex::new(state),
         }
+    }
+
+    /// Offers an event to all his sessions.
+    pub(super) fn offer(&self, event: &Arc<Event>) {
+        self.sessions.read().iter().for_each(|session| session.offer(event));
     }
 
     /// Runs `read` over the memberships, under their lock: keep it short.
@@ -83,20 +93,29 @@ impl Interest {
     pub(super) fn set(&self, user: &Arc<User>, id: &ConversationId, span: Span) {
         // The user's lock is held over both, so that the two agree whatever order the writers come in.
         let mut state = user.state.lock();
+        let (since, ended) = (span.since, span.until.is_some());
         if state.gone || !state.memberships.set(id, span) {
             return;
         }
         let mut shard = self.shard(id).write();
         let parties = shard.entry(id.clone()).or_default();
         parties.retain(|party| !Arc::ptr_eq(&party.user, user));
-        if span.until.is_none() {
+        if !ended {
             parties.push(Party {
                 user: user.clone(),
-                since: span.since,
+                since,
             });
         }
         if parties.is_empty() {
             shard.remove(id);
+        }
+    }
+
+    /// Takes in what an event means for a user's memberships.
+    pub(super) fn apply(&self, user: &Arc<User>, event: &Event) {
+        let span = user.memberships(|mine| mine.span_after(event));
+        if let Some(span) = span {
+            self.set(user, &event.conversation_id, span);
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use protocol::{ConversationId, UserId};
 
-use super::event::{Event, Kind};
-use super::memberships::Memberships;
+use super::event::Event;
+use super::memberships::{Memberships, Steps};
 
 /// All events of a lane after [`Window::start`], by position and by conversation.
 #[derive(Debug)]
@@ -58,13 +58,11 @@ impl Window {
             .entry(event.conversation_id.clone())
             .or_default()
             .push_back(event.clone());
-        if let Kind::Created(members) = &event.kind {
-            for member in members {
-                self.changes_by_user
-                    .entry(member.clone())
-                    .or_default()
-                    .push(event.clone());
-            }
+        for user in event.changes() {
+            self.changes_by_user
+                .entry(user.clone())
+                .or_default()
+                .push(event.clone());
         }
         self.events.push_back(event);
         while self.bytes > self.bytes_most {
@@ -85,13 +83,11 @@ impl Window {
                 self.by_conversation.remove(&event.conversation_id);
             }
         }
-        if let Kind::Created(members) = &event.kind {
-            for member in members {
-                if let Some(changes) = self.changes_by_user.get_mut(member) {
-                    changes.retain(|it| it.position != event.position);
-                    if changes.is_empty() {
-                        self.changes_by_user.remove(member);
-                    }
+        for user in event.changes() {
+            if let Some(changes) = self.changes_by_user.get_mut(user) {
+                changes.retain(|it| it.position != event.position);
+                if changes.is_empty() {
+                    self.changes_by_user.remove(user);
                 }
             }
         }
@@ -103,26 +99,26 @@ impl Window {
     }
 
     /// Up to `limit` events after `from` that belong to somebody with these memberships, in order. `from` must not lie
-    /// before [`Window::start`].
-    pub fn after(&self, from: u64, memberships: &Memberships, limit: usize) -> Found {
+    /// before [`Window::start`]; `told` is the position up to which he knows of all steps of watermarks.
+    pub fn after(&self, from: u64, told: u64, memberships: &Memberships, limit: usize) -> Found {
+        let steps = Steps {
+            after: told,
+            until: self.start,
+        };
         let newer = self.events.len() - self.events.partition_point(|event| event.position <= from);
         // Whichever is shorter: what happened since, or the list of conversations.
         let mut events = if newer <= memberships.len() {
-            self.scan(newer, memberships, limit)
+            self.scan(newer, steps, memberships, limit)
         } else {
-            self.look_up(from, memberships, limit)
+            self.look_up(from, steps, memberships, limit)
         };
         let complete = events.len() <= limit;
         events.truncate(limit);
         Found { events, complete }
     }
 
-    fn scan(&self, newer: usize, memberships: &Memberships, limit: usize) -> Vec<Arc<Event>> {
-        let mine = |event: &&Arc<Event>| {
-            memberships
-                .get(&event.conversation_id)
-                .is_some_and(|span| span.covers(event))
-        };
+    fn scan(&self, newer: usize, steps: Steps, memberships: &Memberships, limit: usize) -> Vec<Arc<Event>> {
+        let mine = |event: &&Arc<Event>| memberships.cover(event, steps);
         self.events
             .range(self.events.len() - newer..)
             .filter(mine)
@@ -131,9 +127,9 @@ impl Window {
             .collect()
     }
 
-    fn look_up(&self, from: u64, memberships: &Memberships, limit: usize) -> Vec<Arc<Event>> {
+    fn look_up(&self, from: u64, steps: Steps, memberships: &Memberships, limit: usize) -> Vec<Arc<Event>> {
         let mut events = Vec::new();
-        for (id, span) in memberships.iter() {
+        for (id, _) in memberships.iter() {
             let Some(queue) = self.by_conversation.get(id) else {
                 continue;
             };
@@ -142,7 +138,7 @@ impl Window {
             events.extend(
                 queue
                     .range(begin..)
-                    .filter(|event| span.covers(event))
+                    .filter(|event| memberships.cover(event, steps))
                     .take(limit + 1)
                     .cloned(),
             );
@@ -158,6 +154,7 @@ mod tests {
     use proptest::prelude::*;
     use protocol::{ClientId, Timestamp};
 
+    use super::super::event::Kind;
     use super::super::memberships::Span;
     use super::*;
 
@@ -190,15 +187,15 @@ mod tests {
                 window.push(event(index as u64 + 1, *number));
             }
             let from = from.max(window.start());
-            let mut memberships = Memberships::default();
+            let mut memberships = Memberships::none(UserId::parse("me").unwrap());
             for number in &mine {
-                memberships.set(&conversation(*number), Span { since: 1, until: None, lane: 0 });
+                memberships.set(&conversation(*number), Span { since: 1, until: None, past: None, lane: 0 });
             }
             let expected: Vec<u64> = numbers.iter().enumerate()
                 .map(|(index, number)| (index as u64 + 1, number))
                 .filter(|(position, number)| *position > from && mine.contains(number))
                 .map(|(position, _)| position).collect();
-            let found = window.after(from, &memberships, limit);
+            let found = window.after(from, from, &memberships, limit);
             let positions: Vec<u64> = found.events.iter().map(|it| it.position).collect();
             prop_assert_eq!(found.complete, expected.len() <= limit);
             prop_assert_eq!(positions, expected.into_iter().take(limit).collect::<Vec<_>>());

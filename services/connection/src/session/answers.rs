@@ -30,11 +30,16 @@ impl Socket {
             }
             Outcome::Confirmed { result: Ok(()), .. } => {}
             Outcome::Confirmed {
-                reference,
+                references,
                 result: Err(refusal),
+                ..
             } => {
-                self.reply(ServerFrame::Error(ErrorFrame::of(refusal, reference, None)));
+                for reference in references {
+                    self.reply(ServerFrame::Error(ErrorFrame::of(refusal.clone(), reference, None)));
+                }
             }
+            Outcome::Other(None, _) => {}
+            Outcome::Other(Some(frame), _) => self.reply(*frame),
         }
     }
 
@@ -95,12 +100,14 @@ impl Socket {
                     }
                 }
             }
-            Kind::Receipt(user, kind) if *user == self.session.user_id && self.own.confirmed(id, *kind, event.seq) => {
+            Kind::Receipt { user, kind, .. }
+                if *user == self.session.user_id && self.own.confirmed(id, *kind, event.seq) =>
+            {
                 return None;
             }
             _ => {}
         }
-        Some(event.frame.clone())
+        Some(event.frame_for(&self.session.user_id).clone())
     }
 }
 

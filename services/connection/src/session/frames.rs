@@ -39,6 +39,12 @@ fn on_rejected(socket: &mut Socket, rejected: Rejected) -> Result<(), End> {
 
 fn on_frame(socket: &mut Socket, frame: ClientFrame, reference: Option<Reference>) -> Result<(), End> {
     let send = matches!(frame, ClientFrame::MessageSend(_));
+    if !matches!(
+        frame,
+        ClientFrame::Ping | ClientFrame::Auth(_) | ClientFrame::MessageDelivered(_)
+    ) {
+        socket.note_activity();
+    }
     let limited = limit(if send { &mut socket.sends } else { &mut socket.others })?;
     let result = match limited {
         Err(refusal) => Err((refusal, client_id_of(&frame))),
@@ -56,8 +62,18 @@ fn on_frame(socket: &mut Socket, frame: ClientFrame, reference: Option<Reference
                 }));
                 Ok(())
             }
-            // Checked like any frame; push, which it is for, does not exist yet.
-            ClientFrame::State(_) => Ok(()),
+            ClientFrame::State(state) => {
+                socket.on_state(state);
+                Ok(())
+            }
+            ClientFrame::Subscribe(room) => socket.on_subscribe(&room, reference.clone()).map_err(plain),
+            ClientFrame::Unsubscribe(room) => socket.on_unsubscribe(&room, reference.clone()).map_err(plain),
+            ClientFrame::TypingStart(room) => socket.on_typing(&room, true, reference.clone()).map_err(plain),
+            ClientFrame::TypingStop(room) => socket.on_typing(&room, false, reference.clone()).map_err(plain),
+            ClientFrame::PresenceSet(set) => {
+                socket.on_presence(set.status, reference.clone());
+                Ok(())
+            }
             ClientFrame::Auth(auth) => on_renewal(socket, &auth, reference.clone()),
         },
     };
@@ -69,6 +85,11 @@ fn on_frame(socket: &mut Socket, frame: ClientFrame, reference: Option<Reference
 }
 
 type Handled = Result<(), (Refusal, Option<String>)>;
+
+/// A refusal of a frame that has no `client_id`.
+fn plain(refusal: Refusal) -> (Refusal, Option<String>) {
+    (refusal, None)
+}
 
 /// The outer error ends the session.
 fn limit(limiter: &mut Limiter) -> Result<Result<(), Refusal>, End> {
@@ -129,8 +150,9 @@ fn on_receipt(socket: &mut Socket, receipt: ReceiptFrame, kind: ReceiptKind, ref
         kind,
         seq: receipt.seq,
         server_id: receipt.server_id,
+        doubtful: !socket.is_member(&conversation),
     };
-    socket.requests.confirm(confirm, reference);
+    socket.requests.confirm(conversation, confirm, reference);
     Ok(())
 }
 

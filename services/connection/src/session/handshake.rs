@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
-use protocol::client_frame::{self, Auth, Decoded, Reference};
+use protocol::client_frame::{self, AppState, Auth, Decoded, Reference};
 use protocol::server_frame::{ErrorFrame, Resync, close};
 use protocol::{ClientFrame, Code, Refusal, ServerFrame, Timestamp};
 use tokio::io::AsyncReadExt;
@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::Session;
 use super::socket::{Socket, Ws};
+use super::start::{self, Who};
 use crate::app::App;
-use crate::hub::Resume;
 use crate::token::{Caller, is_device_id};
 
 /// From the TCP accept to the token.
@@ -51,6 +51,7 @@ struct Admitted {
     caller: Caller,
     device_id: String,
     resume: Option<String>,
+    state: AppState,
     reference: Option<Reference>,
 }
 
@@ -120,77 +121,53 @@ async fn refused(ws: &mut Ws, refusal: Refusal, reference: Option<Reference>) ->
 
 fn check(app: &App, auth: Auth, reference: Option<Reference>) -> Result<Admitted, Refusal> {
     let caller = app.verifier.verify(&auth.token, Timestamp::now())?;
-    if auth.device_id.as_deref().is_some_and(|id| !is_device_id(id)) {
-        return Err(Refusal::invalid("`device_id` must be 1 to 128 bytes"));
-    }
-    let device_id = match (&caller.device_id, auth.device_id) {
-        (Some(token), Some(given)) if *token != given => {
-            return Err(Refusal::new(Code::Forbidden, "this token is another device's"));
-        }
-        (Some(token), _) => token.clone(),
-        (None, Some(given)) => given,
-        (None, None) => uuid::Uuid::new_v4().to_string(),
-    };
+    let device_id = device_of(&caller, auth.device_id)?;
     Ok(Admitted {
         caller,
         device_id,
         resume: auth.resume,
+        state: auth.state.unwrap_or_default(),
         reference,
     })
 }
 
-type Started = (Arc<Session>, Vec<ServerFrame>, String, Instant);
-
-/// Tries of a start that met the log being made anew.
-const STARTS: usize = 20;
-const START_PAUSE: Duration = Duration::from_millis(100);
-
-async fn start(app: &Arc<App>, admitted: Admitted) -> Result<Started, Refusal> {
-    for _ in 0..STARTS {
-        if let Some(started) = start_once(app, &admitted).await? {
-            return Ok(started);
-        }
-        tokio::time::sleep(START_PAUSE).await;
+/// The device of a session: the token's, the one given, or a new one.
+///
+/// # Errors
+/// `invalid`; `forbidden` where the token is another device's.
+pub fn device_of(caller: &Caller, given: Option<String>) -> Result<String, Refusal> {
+    if given.as_deref().is_some_and(|id| !is_device_id(id)) {
+        return Err(Refusal::invalid("`device_id` must be 1 to 128 bytes"));
     }
-    Err(Refusal::unavailable(
-        "the log was just made anew: reconnect in a moment",
-    ))
+    match (&caller.device_id, given) {
+        (Some(token), Some(given)) if *token != given => {
+            Err(Refusal::new(Code::Forbidden, "this token is another device's"))
+        }
+        (Some(token), _) => Ok(token.clone()),
+        (None, Some(given)) => Ok(given),
+        (None, None) => Ok(uuid::Uuid::new_v4().to_string()),
+    }
 }
 
-/// Decides where the session begins and registers it: what happens between the two is in the log either way. `None`:
-/// the log was made anew meanwhile, and positions of before mean nothing now.
-async fn start_once(app: &Arc<App>, admitted: &Admitted) -> Result<Option<Started>, Refusal> {
-    let away = |error: bus::LogError| -> Refusal {
-        tracing::debug!(%error, "a session cannot start");
-        Refusal::unavailable("the message bus is away: reconnect in a moment")
+type Started = (Arc<Session>, Vec<ServerFrame>, String, Instant);
+
+async fn start(app: &Arc<App>, admitted: Admitted) -> Result<Started, Refusal> {
+    let who = Who {
+        user_id: admitted.caller.user_id.clone(),
+        device_id: admitted.device_id,
+        state: admitted.state,
+        is_present: true,
     };
-    let hub = &app.hub;
-    let resets = hub.resets();
-    let Some(head) = hub.head().await.map_err(away)? else {
-        return Ok(None);
-    };
-    let (positions, resumed, refused) = match &admitted.resume {
-        None => (head, false, None),
-        Some(cursor) => match hub.resume(cursor).await.map_err(away)? {
-            Resume::From(positions) => (positions, true, None),
-            Resume::Refused(reason) => (head, false, Some(reason)),
-        },
-    };
-    let user_id = admitted.caller.user_id.clone();
-    let session = Session::new(user_id, admitted.device_id.clone(), &positions);
-    hub.attach(&session).await.map_err(away)?;
-    let Some(cursor) = hub.cursor(positions, resets) else {
-        hub.detach(&session);
-        return Ok(None);
-    };
-    let ready = app.ready(&session, resumed, cursor.clone(), admitted.reference.clone());
+    let opened = start::open(app, &who, admitted.resume.as_deref()).await?;
+    let (session, cursor) = (opened.session, opened.cursor);
+    let ready = app.ready(&session, opened.resumed, cursor.clone(), admitted.reference);
     let mut frames = vec![ServerFrame::Ready(ready)];
-    if let Some(reason) = refused {
+    if let Some(reason) = opened.refused {
         metrics::counter!("parley_resyncs_total").increment(1);
         frames.push(ServerFrame::Resync(Resync { reason }));
     }
     let expires_at = admitted.caller.ends_at(Timestamp::now(), Instant::now());
-    Ok(Some((session, frames, cursor, expires_at)))
+    Ok((session, frames, cursor, expires_at))
 }
 
 async fn tell(ws: &mut Ws, refusal: Refusal, reference: Option<Reference>) {

@@ -4,14 +4,18 @@
 
 mod answers;
 mod catch_up;
+mod confirms;
+pub mod feed;
 pub mod frames;
 pub mod handshake;
 pub mod limiter;
+mod live;
 mod meter;
 mod own;
 pub mod queue;
 mod requests;
 mod socket;
+pub mod start;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -19,8 +23,11 @@ use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
-use protocol::UserId;
+use protocol::client_frame::AppState;
 use protocol::server_frame::ResyncReason;
+use protocol::{ConversationId, UserId};
+use tokio::time::{Duration, Instant};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 pub use self::meter::Meter;
 use self::queue::{Offered, Queue};
@@ -40,6 +47,19 @@ pub struct Session {
     queue: Mutex<Queue>,
     bell: Bell,
     draining: AtomicBool,
+    /// Whether others see its user as online because of it.
+    pub is_present: bool,
+    activity: Mutex<Activity>,
+    /// Rooms that this session is subscribed to; kept by [`crate::room::Rooms`].
+    pub rooms: Mutex<Vec<ConversationId>>,
+}
+
+/// What the user does with the app.
+#[derive(Debug, Clone, Copy)]
+struct Activity {
+    state: AppState,
+    last_at: Instant,
+    idle: bool,
 }
 
 /// Wakes the socket's task, once however often it rings before the task looks.
@@ -51,11 +71,18 @@ struct Bell {
 
 impl Session {
     /// A session whose lanes are all behind, at these positions.
-    pub fn new(user_id: UserId, device_id: String, positions: &[u64]) -> Arc<Self> {
+    pub fn new(who: start::Who, positions: &[u64]) -> Arc<Self> {
         Arc::new(Self {
             id: uuid::Uuid::new_v4().simple().to_string(),
-            user_id,
-            device_id,
+            user_id: who.user_id,
+            device_id: who.device_id,
+            is_present: who.is_present,
+            activity: Mutex::new(Activity {
+                state: who.state,
+                last_at: Instant::now(),
+                idle: false,
+            }),
+            rooms: Mutex::default(),
             user: OnceLock::new(),
             queue: Mutex::new(Queue::starting_at(positions)),
             bell: Bell::default(),
@@ -76,6 +103,41 @@ impl Session {
     pub(crate) fn set_user(&self, user: Arc<User>) {
         // Attached once in its life; a second call would be with the same user.
         let _ = self.user.set(user);
+    }
+
+    /// Whether the app is on screen, and whether nothing was done with it for a while.
+    pub fn activity(&self) -> (AppState, bool) {
+        let activity = self.activity.lock();
+        (activity.state, activity.idle)
+    }
+
+    /// Notes whether the app is on screen. Returns whether it was not so before.
+    pub fn set_state(&self, state: AppState) -> bool {
+        std::mem::replace(&mut self.activity.lock().state, state) != state
+    }
+
+    /// Notes that the user did something. Returns whether he had been idle.
+    pub fn set_active(&self) -> bool {
+        let mut activity = self.activity.lock();
+        activity.last_at = Instant::now();
+        std::mem::take(&mut activity.idle)
+    }
+
+    /// Notes that the user has done nothing for a while.
+    pub fn set_idle(&self) {
+        self.activity.lock().idle = true;
+    }
+
+    /// When the session becomes idle, unless it is or something is done; `None` too where nobody sees it.
+    pub fn idle_at(&self, after: Duration) -> Option<Instant> {
+        let activity = self.activity.lock();
+        (self.is_present && !activity.idle).then(|| activity.last_at + after)
+    }
+
+    /// Hands over a live signal.
+    pub fn signal(&self, text: &Utf8Bytes) {
+        self.queue.lock().signal(text.clone());
+        self.ring();
     }
 
     /// Offers a live event.
@@ -110,7 +172,7 @@ impl Session {
     }
 
     /// Whether the bell rang since the last call; else `waker` is called when it does.
-    fn heard(&self, waker: &Waker) -> bool {
+    pub(crate) fn heard(&self, waker: &Waker) -> bool {
         if self.bell.rung.swap(false, Ordering::AcqRel) {
             return true;
         }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use protocol::server_frame::ResyncReason;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::hub::event::Event;
 
@@ -14,6 +15,9 @@ use crate::hub::event::Event;
 pub const EVENTS_MOST: usize = 512;
 /// Most bytes of frames in a queue; a single larger frame still fits into an empty one.
 pub const BYTES_MOST: usize = 512 * 1024;
+
+/// Most live signals that wait for a session.
+pub const SIGNALS_MOST: usize = 4_096;
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,10 @@ pub struct Queue {
     /// For each lane the position of the last event taken out: what was sent before a checkpoint never comes again,
     /// also where the dispatcher has not yet noted that it is done with that event.
     taken: Box<[u64]>,
+    /// The position in the last lane, the receipts, up to which all steps of watermarks were told.
+    told: u64,
+    /// Live signals: of no position, never waited for, and the oldest dropped where there are too many.
+    signals: VecDeque<Utf8Bytes>,
     resync: Option<ResyncReason>,
 }
 
@@ -50,8 +58,28 @@ impl Queue {
             bytes: 0,
             behind: positions.iter().copied().map(Some).collect(),
             taken: positions.into(),
+            told: positions.last().copied().unwrap_or(0),
+            signals: VecDeque::new(),
             resync: None,
         }
+    }
+
+    /// Takes a live signal.
+    pub fn signal(&mut self, text: Utf8Bytes) {
+        if self.signals.len() == SIGNALS_MOST {
+            metrics::counter!("parley_signals_dropped_total").increment(1);
+            self.signals.pop_front();
+        }
+        self.signals.push_back(text);
+    }
+
+    /// The next live signal to send.
+    pub fn pop_signal(&mut self) -> Option<Utf8Bytes> {
+        let text = self.signals.pop_front()?;
+        if self.signals.is_empty() {
+            self.signals = VecDeque::new();
+        }
+        Some(text)
     }
 
     /// Takes a live event, or lets its lane fall behind.
@@ -62,10 +90,22 @@ impl Queue {
         let full = self.events.len() >= EVENTS_MOST || self.bytes + event.frame.len() > BYTES_MOST;
         if full && !self.events.is_empty() {
             self.behind[event.lane] = Some(event.position - 1);
+            self.note_told(event.lane, event.position - 1);
             return Offered::FellBehind;
         }
         self.push(event.clone());
         Offered::Queued
+    }
+
+    fn note_told(&mut self, lane: usize, position: u64) {
+        if lane + 1 == self.behind.len() {
+            self.told = position;
+        }
+    }
+
+    /// The position in the receipts up to which the session knows of all steps of watermarks.
+    pub fn told(&self) -> u64 {
+        self.told
     }
 
     fn push(&mut self, event: Arc<Event>) {
@@ -133,6 +173,7 @@ impl Queue {
             self.behind[lane] = Some(position);
         }
         self.taken[lane] = position;
+        self.note_told(lane, position);
         let (old, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.events)
             .into_iter()
             .partition(|event| event.lane == lane);
@@ -234,6 +275,15 @@ mod tests {
     fn a_lane_that_is_behind_checkpoints_where_it_is_behind() {
         let queue = Queue::starting_at(&[3, 4]);
         assert_eq!(queue.positions(&[20, 30]), [3, 4]);
+    }
+
+    #[test]
+    fn of_too_many_signals_the_oldest_are_dropped() {
+        let mut queue = live(1);
+        for number in 0..=SIGNALS_MOST {
+            queue.signal(number.to_string().into());
+        }
+        assert_eq!(queue.pop_signal().unwrap().as_str(), "1");
     }
 
     #[test]

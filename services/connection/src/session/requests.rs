@@ -1,23 +1,28 @@
-//! Requests of a session to the message service: sends in order per conversation, receipts beside them.
+//! Requests of a session to the other services: sends in order per conversation, everything else beside them.
 //!
 //! One send per conversation is under way at a time, so that the order of a socket's sends is the order of their
-//! `seq`, whichever replicas serve them. All is bounded: past the bound the session stops reading its socket.
+//! `seq`, whichever replicas serve them. A send that is repeated while it waits is not asked for again: a client that
+//! repeats what a slow server has not acked must not make it slower. All is bounded: past the bound the session stops
+//! reading its socket.
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bus::Bus;
 use bus::batch::Batcher;
 use futures_util::stream::{FuturesUnordered, Stream};
 use protocol::client_frame::{MessageSend, Reference};
 use protocol::rpc::{Confirm, SendMessage, Sent};
-use protocol::{ClientId, Code, ConversationId, Refusal, UserId};
+use protocol::{ClientId, Code, ConversationId, Refusal, ServerFrame, UserId};
 use tokio::time::Instant;
+
+use super::confirms::{Confirms, Mark, Merged};
 
 /// Most requests of a session waiting or under way.
 const PENDING_MOST: usize = 256;
+/// Repetitions of one send that are answered each; more than that are no client's, and the send itself is answered.
+const REPETITIONS_MOST: usize = 16;
 /// What a client waits at most before it is told that the service is unavailable.
 pub const DEADLINE: Duration = Duration::from_millis(1_900);
 
@@ -35,13 +40,26 @@ pub enum Outcome {
         /// The answer.
         result: Result<Sent, Refusal>,
     },
-    /// Of a receipt.
+    /// Of a receipt, or of some that became one request.
     Confirmed {
-        /// To be echoed.
-        reference: Option<Reference>,
+        /// Whose turn is next; `None` where it was asked for by itself.
+        mark: Option<Mark>,
+        /// To be echoed: of each frame.
+        references: Vec<Option<Reference>>,
         /// The answer.
         result: Result<(), Refusal>,
     },
+    /// Of anything else: the frame to send, if there is one, and whose turn is next.
+    Other(Option<Box<ServerFrame>>, Turn),
+}
+
+/// Frames that are done one after the other, as they came.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Turn {
+    /// Those of one room.
+    Room(ConversationId),
+    /// Those that set the user's status.
+    Status,
 }
 
 struct Waiting {
@@ -50,31 +68,50 @@ struct Waiting {
     /// From the frame's arrival; anew from its turn where the send before it was answered, so that a long line is no
     /// reason to refuse, and a service that hangs does not make each wait in turn.
     deadline: Instant,
+    /// References of its repetitions.
+    again: Vec<Option<Reference>>,
 }
 
+/// The sends of a session to one conversation.
+#[derive(Default)]
+struct Line {
+    /// The one under way, and references of its repetitions.
+    running: Option<(ClientId, Vec<Option<Reference>>)>,
+    waiting: VecDeque<Waiting>,
+}
+
+type Work = Pin<Box<dyn Future<Output = Option<ServerFrame>> + Send>>;
 type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// See the module.
 pub struct Requests {
-    bus: Bus,
     sends: Batcher<SendMessage>,
+    confirmations: Batcher<Confirm>,
     user: UserId,
     running: FuturesUnordered<Running>,
     /// An entry exists while a send to that conversation is under way.
-    waiting: HashMap<ConversationId, VecDeque<Waiting>>,
+    lines: HashMap<ConversationId, Line>,
     waiting_count: usize,
+    confirms: Confirms,
+    /// Work that is done in turn; an entry exists while some is under way.
+    turns: HashMap<Turn, VecDeque<Work>>,
+    /// Outcomes of repetitions, to be told after the one of what they repeat.
+    repeated: VecDeque<Outcome>,
 }
 
 impl Requests {
     /// None yet.
-    pub fn new(bus: Bus, sends: Batcher<SendMessage>, user: UserId) -> Self {
+    pub fn new(sends: Batcher<SendMessage>, confirmations: Batcher<Confirm>, user: UserId) -> Self {
         Self {
-            bus,
             sends,
+            confirmations,
             user,
             running: FuturesUnordered::new(),
-            waiting: HashMap::new(),
+            lines: HashMap::new(),
             waiting_count: 0,
+            confirms: Confirms::default(),
+            turns: HashMap::new(),
+            repeated: VecDeque::new(),
         }
     }
 
@@ -90,18 +127,18 @@ impl Requests {
 
     /// Sends a message after those of this session to the same conversation.
     pub fn send(&mut self, conversation: ConversationId, send: Box<MessageSend>, reference: Option<Reference>) {
-        let waiting = Waiting {
-            send,
-            reference,
-            deadline: Instant::now() + DEADLINE,
-        };
-        if let Some(queue) = self.waiting.get_mut(&conversation) {
-            queue.push_back(waiting);
+        if let Some(line) = self.lines.get_mut(&conversation) {
+            if let Some(again) = line.repetitions_of(&send.client_id) {
+                if again.len() < REPETITIONS_MOST {
+                    again.push(reference);
+                }
+                return;
+            }
+            line.waiting.push_back(Waiting::new(send, reference));
             self.waiting_count += 1;
             return;
         }
-        self.waiting.insert(conversation.clone(), VecDeque::new());
-        self.start(conversation, waiting);
+        self.start(conversation, Waiting::new(send, reference));
     }
 
     fn start(&mut self, conversation: ConversationId, waiting: Waiting) {
@@ -109,7 +146,10 @@ impl Requests {
             send,
             reference,
             deadline,
+            again,
         } = waiting;
+        let line = self.lines.entry(conversation.clone()).or_default();
+        line.running = Some((send.client_id.clone(), again));
         let (sends, user_id) = (self.sends.clone(), self.user.clone());
         self.running.push(Box::pin(async move {
             let client_id = send.client_id.clone();
@@ -129,31 +169,113 @@ impl Requests {
     }
 
     /// Moves a watermark.
-    pub fn confirm(&mut self, confirm: Confirm, reference: Option<Reference>) {
-        let bus = self.bus.clone();
+    pub fn confirm(&mut self, conversation: ConversationId, confirm: Confirm, reference: Option<Reference>) {
+        if confirm.seq.is_none() {
+            // A message's id is judged by itself: merged with others, it would not be known which of them was wrong.
+            let references = vec![reference];
+            return self.ask(None, Merged { confirm, references });
+        }
+        let mark = (conversation, confirm.kind);
+        if let Some(merged) = self.confirms.add(mark.clone(), confirm, reference) {
+            self.ask(Some(mark), merged);
+        }
+    }
+
+    fn ask(&mut self, mark: Option<Mark>, merged: Merged) {
+        let confirmations = self.confirmations.clone();
         self.running.push(Box::pin(async move {
-            let result = bus::rpc::call(&bus, &confirm, DEADLINE).await;
-            Outcome::Confirmed { reference, result }
+            let result = confirmations.call(&merged.confirm, DEADLINE).await;
+            Outcome::Confirmed {
+                mark,
+                references: merged.references,
+                result,
+            }
         }));
     }
 
-    /// The next answer; starts the send that waited for it.
+    /// Does something after all that was to be done in this turn before.
+    pub fn in_turn(&mut self, turn: Turn, work: impl Future<Output = Option<ServerFrame>> + Send + 'static) {
+        if let Some(waiting) = self.turns.get_mut(&turn) {
+            waiting.push_back(Box::pin(work));
+            self.waiting_count += 1;
+            return;
+        }
+        self.turns.insert(turn.clone(), VecDeque::new());
+        self.start_work(Box::pin(work), turn);
+    }
+
+    fn start_work(&mut self, work: Work, turn: Turn) {
+        self.running
+            .push(Box::pin(async move { Outcome::Other(work.await.map(Box::new), turn) }));
+    }
+
+    fn next_in(&mut self, turn: &Turn) {
+        match self.turns.get_mut(turn).and_then(VecDeque::pop_front) {
+            Some(work) => {
+                self.waiting_count -= 1;
+                self.start_work(work, turn.clone());
+            }
+            None => {
+                self.turns.remove(turn);
+            }
+        }
+    }
+
+    /// The next answer; starts what waited for it.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        if let Some(outcome) = self.repeated.pop_front() {
+            return Poll::Ready(outcome);
+        }
         let Poll::Ready(Some(outcome)) = Pin::new(&mut self.running).poll_next(cx) else {
             return Poll::Pending;
         };
-        if let Outcome::Sent {
-            conversation, result, ..
-        } = &outcome
-        {
-            let answered = !matches!(result, Err(refusal) if refusal.code == Code::Unavailable);
-            self.start_next(&conversation.clone(), answered);
+        match &outcome {
+            Outcome::Sent {
+                conversation,
+                client_id,
+                result,
+                ..
+            } => {
+                let answered = !matches!(result, Err(refusal) if refusal.code == Code::Unavailable);
+                self.repeat(conversation, client_id, result);
+                self.start_next(&conversation.clone(), answered);
+            }
+            Outcome::Confirmed { mark: Some(mark), .. } => {
+                if let Some(next) = self.confirms.done(mark) {
+                    self.ask(Some(mark.clone()), next);
+                }
+            }
+            Outcome::Other(_, turn) => self.next_in(&turn.clone()),
+            Outcome::Confirmed { .. } => {}
         }
         Poll::Ready(outcome)
     }
 
+    /// Answers the repetitions of a send as the send itself.
+    fn repeat(&mut self, conversation: &ConversationId, client_id: &ClientId, result: &Result<Sent, Refusal>) {
+        let line = self.lines.get_mut(conversation);
+        let again = line
+            .and_then(|line| line.running.take())
+            .map_or_else(Vec::new, |it| it.1);
+        for reference in again {
+            let result = result.clone().map(|sent| Sent {
+                duplicate: true,
+                ..sent
+            });
+            self.repeated.push_back(Outcome::Sent {
+                conversation: conversation.clone(),
+                client_id: client_id.clone(),
+                reference,
+                result,
+            });
+        }
+    }
+
     fn start_next(&mut self, conversation: &ConversationId, answered: bool) {
-        let next = self.waiting.get_mut(conversation).and_then(VecDeque::pop_front);
+        let next = self
+            .lines
+            .get_mut(conversation)
+            .and_then(|line| line.waiting.pop_front());
         match next {
             Some(mut waiting) => {
                 self.waiting_count -= 1;
@@ -163,8 +285,56 @@ impl Requests {
                 self.start(conversation.clone(), waiting);
             }
             None => {
-                self.waiting.remove(conversation);
+                self.lines.remove(conversation);
             }
         }
+    }
+}
+
+impl Waiting {
+    fn new(send: Box<MessageSend>, reference: Option<Reference>) -> Self {
+        Self {
+            send,
+            reference,
+            deadline: Instant::now() + DEADLINE,
+            again: Vec::new(),
+        }
+    }
+}
+
+impl Line {
+    /// Where to note a repetition of a send that is waiting or under way.
+    fn repetitions_of(&mut self, client_id: &ClientId) -> Option<&mut Vec<Option<Reference>>> {
+        if let Some((id, again)) = &mut self.running
+            && id == client_id
+        {
+            return Some(again);
+        }
+        let waiting = self.waiting.iter_mut().find(|it| it.send.client_id == *client_id);
+        waiting.map(|it| &mut it.again)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(client_id: &ClientId) -> Waiting {
+        let text = format!(r#"{{"client_id":"{}","conversation_id":"g"}}"#, client_id.as_str());
+        Waiting::new(serde_json::from_str(&text).unwrap(), None)
+    }
+
+    #[test]
+    fn a_repetition_of_what_waits_or_is_under_way_takes_no_place_in_the_line() {
+        let ids = [ClientId::generate(), ClientId::generate(), ClientId::generate()];
+        let mut line = Line {
+            running: Some((ids[0].clone(), Vec::new())),
+            waiting: [waiting(&ids[1])].into(),
+        };
+        for id in &ids[..2] {
+            line.repetitions_of(id).unwrap().push(None);
+        }
+        assert!(line.repetitions_of(&ids[2]).is_none());
+        assert_eq!((line.running.unwrap().1.len(), line.waiting[0].again.len()), (1, 1));
     }
 }

@@ -11,13 +11,14 @@ use futures_util::{Sink, Stream};
 use protocol::server_frame::{Draining, ErrorFrame, close};
 use protocol::{Code, Refusal, ServerFrame};
 use rand::Rng;
-use tokio::time::{Duration, Instant, Sleep};
+use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 
-use super::catch_up::Read;
+use super::feed::{AGAIN, Feed, Read};
 use super::limiter::Limiter;
+use super::live::TypingSent;
 use super::own::Own;
 use super::requests::{Outcome, Requests};
 use super::{Meter, Session, frames};
@@ -32,8 +33,6 @@ const WRITE_BYTES: usize = 64 * 1024;
 const READ_FRAMES: usize = 32;
 /// Answers that wait for a socket that takes nothing, before the session stops reading it.
 const OUTBOX_MOST: usize = 512;
-/// Between asking again for something that was not there yet.
-pub(super) const AGAIN: Duration = Duration::from_millis(20);
 
 /// Why a session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,31 +53,23 @@ pub struct Socket {
     pub(super) requests: Requests,
     pub(super) sends: Limiter,
     pub(super) others: Limiter,
+    pub(super) typing_sent: TypingSent,
     /// Cursor of the last checkpoint, or of `ready`.
     pub(super) cursor: String,
     pub(super) expires_at: Instant,
     inbox: Vec<Message>,
     /// What ended the stream of frames in `inbox`.
     broken: Option<Turn>,
-    pub(super) page: Option<Pin<Box<dyn Future<Output = Read> + Send>>>,
+    pub(super) feed: Feed,
     writing: bool,
     /// The flush under way holds events, not only the server's pings.
     writing_events: bool,
-    pub(super) caught_up_once: bool,
     pub(super) checkpoint_at: Option<Instant>,
-    pub(super) again_at: Option<Instant>,
     ping_at: Instant,
     alive_at: Instant,
     written: u64,
     drain_until: Option<Instant>,
     timer: Pin<Box<Sleep>>,
-}
-
-impl Drop for Socket {
-    /// However the task ends, by a panic too, the hub forgets the session.
-    fn drop(&mut self) {
-        self.app.hub.detach(&self.session);
-    }
 }
 
 enum Turn {
@@ -104,7 +95,7 @@ impl Socket {
     ) -> Self {
         let now = Instant::now();
         let rate = app.settings.sends_per_second;
-        let requests = Requests::new(app.hub.log.bus().clone(), app.sends.clone(), session.user_id.clone());
+        let requests = Requests::new(app.sends.clone(), app.confirmations.clone(), session.user_id.clone());
         Self {
             ws,
             outbox: outbox.iter().map(|frame| frame.encode().into()).collect(),
@@ -112,16 +103,15 @@ impl Socket {
             requests,
             sends: Limiter::new(rate, now),
             others: Limiter::new(rate.saturating_mul(frames::OTHERS_PER_SEND), now),
+            typing_sent: TypingSent::default(),
             cursor,
             expires_at,
             inbox: Vec::new(),
             broken: None,
-            page: None,
+            feed: Feed::new(app.clone(), session.clone()),
             writing: false,
             writing_events: false,
-            caught_up_once: false,
             checkpoint_at: None,
-            again_at: None,
             ping_at: now + app.settings.heartbeat,
             alive_at: now,
             written: 0,
@@ -135,7 +125,7 @@ impl Socket {
     /// Serves the socket to its end, and closes it.
     pub async fn run(mut self) {
         let end = self.serve().await;
-        self.app.hub.detach(&self.session);
+        self.app.detach(&self.session);
         if let End::Close(code, reason) = end {
             for text in std::mem::take(&mut self.outbox) {
                 if Pin::new(&mut self.ws).start_send(Message::Text(text)).is_err() {
@@ -175,10 +165,7 @@ impl Socket {
         if let Some(turn) = self.poll_read(cx) {
             return Poll::Ready(turn);
         }
-        if let Some(page) = &mut self.page
-            && let Poll::Ready(read) = page.as_mut().poll(cx)
-        {
-            self.page = None;
+        if let Poll::Ready(read) = self.feed.poll_page(cx) {
             return Poll::Ready(Turn::Page(read));
         }
         if self.session.heard(cx.waker()) {
@@ -229,7 +216,7 @@ impl Socket {
                 Ok(())
             }
             Turn::Page(read) => {
-                self.on_page(read);
+                self.feed.on_page(read);
                 Ok(())
             }
             Turn::Time => self.on_time(Instant::now()),
@@ -295,8 +282,11 @@ impl Socket {
         if let Some(text) = self.outbox.pop_front() {
             return Some(text);
         }
+        if let Some(text) = self.session.queue().pop_signal() {
+            return Some(text);
+        }
         loop {
-            let event = self.session.queue().pop()?;
+            let event = self.feed.pop()?;
             self.checkpoint_soon();
             if let Some(text) = self.text_of(&event) {
                 return Some(text);
@@ -324,7 +314,11 @@ impl Socket {
         let dead_at = self.alive_at + self.app.settings.heartbeat_timeout();
         let mut at = self.ping_at.min(dead_at).min(self.expires_at);
         let checkpoint = if self.writing { None } else { self.checkpoint_at };
-        for other in [checkpoint, self.again_at, self.drain_until].into_iter().flatten() {
+        let idle = self.session.idle_at(self.app.settings.away_after);
+        for other in [checkpoint, self.feed.again_at(), self.drain_until, idle]
+            .into_iter()
+            .flatten()
+        {
             at = at.min(other);
         }
         if self.drain_until.is_some() {
@@ -357,8 +351,14 @@ impl Socket {
                 self.write(Message::Ping(bytes::Bytes::new()))?;
             }
         }
-        if self.again_at.is_some_and(|at| at <= now) {
-            self.again_at = None;
+        self.feed.on_time(now);
+        if self
+            .session
+            .idle_at(self.app.settings.away_after)
+            .is_some_and(|at| at <= now)
+        {
+            self.session.set_idle();
+            self.app.hub.rooms.changes.user(&self.session.user_id);
         }
         Ok(())
     }

@@ -1,0 +1,195 @@
+//! The frames of live signals: rooms, typing, presence, whether the app is on screen.
+
+use std::collections::HashMap;
+
+use bus::{Bus, subjects};
+use protocol::client_frame::{AppState, ChosenStatus, Reference, RoomFrame};
+use protocol::rpc::{OpenRoom, SetStatus};
+use protocol::server_frame::{ErrorFrame, Subscribed, Unsubscribed};
+use protocol::signal::Signal;
+use protocol::{ConversationId, Refusal, ServerFrame, UserId, limits};
+use tokio::time::{Duration, Instant};
+
+use super::requests::{DEADLINE, Turn};
+use super::socket::Socket;
+use crate::room;
+
+/// A start that repeats one of this long ago is not passed on: receivers wait for five times that.
+const TYPING_PACE: Duration = Duration::from_secs(1);
+/// Rooms in which this socket's client is writing, remembered for the pace. In more, starts are not passed on.
+const TYPING_ROOMS: usize = 64;
+const TYPING_ENDS: Duration = Duration::from_millis(limits::TYPING_MS);
+
+/// What this socket has passed on of its user's writing.
+#[derive(Debug, Default)]
+pub(super) struct TypingSent(HashMap<ConversationId, Passed>);
+
+#[derive(Debug)]
+struct Passed {
+    started_at: Instant,
+    stopped: bool,
+}
+
+impl TypingSent {
+    /// Whether a start or stop is passed on: one start a second, and the stop that belongs to it.
+    fn take(&mut self, id: &ConversationId, started: bool, now: Instant) -> bool {
+        let age = |it: &Passed| now.saturating_duration_since(it.started_at);
+        self.0.retain(|_, it| age(it) < TYPING_ENDS);
+        let full = self.0.len() >= TYPING_ROOMS;
+        match self.0.get_mut(id) {
+            Some(passed) if !started => !std::mem::replace(&mut passed.stopped, true),
+            Some(passed) if age(passed) < TYPING_PACE => false,
+            None if !started || full => false,
+            _ => {
+                let passed = Passed {
+                    started_at: now,
+                    stopped: false,
+                };
+                self.0.insert(id.clone(), passed);
+                true
+            }
+        }
+    }
+}
+
+impl Socket {
+    pub(super) fn on_subscribe(&mut self, frame: &RoomFrame, reference: Option<Reference>) -> Result<(), Refusal> {
+        let id = ConversationId::parse(&frame.conversation_id).ok_or_else(Refusal::no_conversation)?;
+        let (app, session) = (self.app.clone(), self.session.clone());
+        self.requests.in_turn(Turn::Room(id.clone()), async move {
+            Some(match room::subscribe(&app, &session, &id).await {
+                Ok(subscribed) => ServerFrame::Subscribed(Subscribed {
+                    reference,
+                    ..subscribed
+                }),
+                Err(refusal) => refused(refusal, reference),
+            })
+        });
+        Ok(())
+    }
+
+    /// Answered also where there was no subscription: the client has what it wants.
+    pub(super) fn on_unsubscribe(&mut self, frame: &RoomFrame, reference: Option<Reference>) -> Result<(), Refusal> {
+        let conversation_id = ConversationId::parse(&frame.conversation_id).ok_or_else(Refusal::no_conversation)?;
+        let (app, session) = (self.app.clone(), self.session.clone());
+        self.requests.in_turn(Turn::Room(conversation_id.clone()), async move {
+            app.hub.rooms.leave(&session, &conversation_id);
+            Some(ServerFrame::Unsubscribed(Unsubscribed {
+                conversation_id,
+                reference,
+            }))
+        });
+        Ok(())
+    }
+
+    pub(super) fn on_typing(
+        &mut self,
+        frame: &RoomFrame,
+        started: bool,
+        reference: Option<Reference>,
+    ) -> Result<(), Refusal> {
+        let id = ConversationId::parse(&frame.conversation_id).ok_or_else(Refusal::no_conversation)?;
+        let known = self.is_member(&id);
+        let pass = self.typing_sent.take(&id, started, Instant::now());
+        if known && !pass {
+            return Ok(());
+        }
+        let bus = self.app.hub.log.bus().clone();
+        let signal = Signal::Typing {
+            conversation_id: id.clone(),
+            user_id: self.session.user_id.clone(),
+            started,
+            session_id: self.session.id.clone(),
+        };
+        let user = self.session.user_id.clone();
+        self.requests.in_turn(Turn::Room(id.clone()), async move {
+            let checked = if known { Ok(()) } else { check(&bus, user, &id).await };
+            match checked {
+                Ok(()) if !pass => None,
+                Ok(()) => {
+                    let payload = serde_json::to_vec(&signal).unwrap_or_default();
+                    // Live or never: nobody is told where NATS is away.
+                    let _ = bus.client.publish(subjects::TYPING_SIGNALS, payload.into()).await;
+                    None
+                }
+                Err(refusal) => Some(refused(refusal, reference)),
+            }
+        });
+        Ok(())
+    }
+
+    pub(super) fn on_presence(&mut self, status: ChosenStatus, reference: Option<Reference>) {
+        let bus = self.app.hub.log.bus().clone();
+        let request = SetStatus {
+            user_id: self.session.user_id.clone(),
+            status,
+            session_id: self.session.id.clone(),
+        };
+        // The status last set wins: in the order of the frames.
+        self.requests.in_turn(Turn::Status, async move {
+            let set = bus::rpc::call(&bus, &request, DEADLINE).await;
+            set.err().map(|refusal| refused(refusal, reference))
+        });
+    }
+
+    pub(super) fn on_state(&mut self, state: AppState) {
+        if self.session.set_state(state) {
+            self.app.hub.rooms.changes.user(&self.session.user_id);
+        }
+    }
+
+    /// The user has done something: he is not idle.
+    pub(super) fn note_activity(&mut self) {
+        if self.session.set_active() {
+            self.app.hub.rooms.changes.user(&self.session.user_id);
+        }
+    }
+
+    /// Whether this node knows the user as a member. False says that he may be one only just now.
+    pub(super) fn is_member(&self, id: &ConversationId) -> bool {
+        self.session
+            .user()
+            .is_some_and(|user| user.memberships(|mine| mine.is_member(id)))
+    }
+}
+
+async fn check(bus: &Bus, user_id: UserId, id: &ConversationId) -> Result<(), Refusal> {
+    let request = OpenRoom {
+        user_id,
+        conversation_id: id.as_str().to_owned(),
+        with_members: false,
+    };
+    bus::rpc::call(bus, &request, DEADLINE).await.map(drop)
+}
+
+fn refused(refusal: Refusal, reference: Option<Reference>) -> ServerFrame {
+    metrics::counter!("parley_frames_refused_total", "code" => refusal.code.as_str()).increment(1);
+    ServerFrame::Error(ErrorFrame::of(refusal, reference, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_start_a_second_is_passed_on_and_the_stop_that_belongs_to_it() {
+        let id = ConversationId::parse("g00000000000000000000000000000000").unwrap();
+        let (mut sent, begin) = (TypingSent::default(), Instant::now());
+        let frames = [
+            (0, false, false),
+            (0, true, true),
+            (10, true, false),
+            (20, false, true),
+            (30, true, false),
+            (40, false, false),
+            (1_000, true, true),
+            (2_000, true, true),
+            (6_999, false, true),
+            (9_000, false, false),
+        ];
+        for (ms, started, passed) in frames {
+            let now = begin + Duration::from_millis(ms);
+            assert_eq!(sent.take(&id, started, now), passed, "{ms} ms, started: {started}");
+        }
+    }
+}

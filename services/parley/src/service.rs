@@ -18,17 +18,20 @@ pub enum Kind {
     Connection,
     /// Rules, order and history.
     Message,
+    /// Who is online.
+    Presence,
 }
 
 impl Kind {
     /// All services.
-    pub const ALL: [Self; 2] = [Self::Connection, Self::Message];
+    pub const ALL: [Self; 3] = [Self::Connection, Self::Message, Self::Presence];
 
     /// As in `connection-0`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Connection => "connection",
             Self::Message => "message",
+            Self::Presence => "presence",
         }
     }
 
@@ -54,6 +57,7 @@ impl Kind {
                 connection::run(config, listener, admin, shutdown).await
             }
             Self::Message => message::run(config, admin, shutdown).await,
+            Self::Presence => presence::run(config, admin, shutdown).await,
         }
     }
 }

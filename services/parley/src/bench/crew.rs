@@ -38,6 +38,19 @@ pub(super) struct Phase {
     pub(super) schedule: Schedule,
     /// How long nothing may come before what is missing counts as never coming.
     pub(super) patience: Duration,
+    /// Whether every member confirms every message as delivered and read.
+    pub(super) confirms: bool,
+    /// How long nothing must have come before the phase is over, though all messages have: for receipts, of which
+    /// nobody knows how many will come.
+    pub(super) quiet: Duration,
+}
+
+/// What is the same in all phases.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    /// In each room the first so many members send.
+    pub(super) senders: usize,
+    pub(super) text_bytes: usize,
 }
 
 impl Phase {
@@ -56,6 +69,8 @@ impl Phase {
             start: Instant::now(),
             schedule,
             patience: none,
+            confirms: false,
+            quiet: none,
         }
     }
 }
@@ -70,6 +85,8 @@ pub(super) struct Verdict {
     pub(super) heads: Vec<(String, u64)>,
     /// Some conversations with all their messages, to be compared with the history.
     pub(super) samples: Vec<(String, Vec<(u64, Key)>)>,
+    /// Of each room, in no order, the `seq` of the last message that each member has confirmed.
+    pub(super) confirmed: Vec<Vec<u64>>,
 }
 
 enum Order {
@@ -86,16 +103,11 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    /// Deals the rooms to `workers` threads and opens all sockets. In each room the first `senders` members send.
+    /// Deals the rooms to `workers` threads and opens all sockets.
     ///
     /// # Errors
     /// A socket cannot be opened.
-    pub(super) async fn start(
-        rooms: Vec<RoomPlan>,
-        senders: usize,
-        workers: usize,
-        text_bytes: usize,
-    ) -> anyhow::Result<Self> {
+    pub(super) async fn start(rooms: Vec<RoomPlan>, workers: usize, load: Load) -> anyhow::Result<Self> {
         let workers = workers.clamp(1, rooms.len().max(1));
         let mut shares: Vec<Vec<RoomPlan>> = vec![Vec::new(); workers];
         for (number, room) in rooms.into_iter().enumerate() {
@@ -113,7 +125,7 @@ impl Crew {
             let (ready, is_ready) = oneshot::channel();
             let acked = acked.clone();
             let work = move || {
-                let start = async { Worker::start(share, senders, text_bytes, acked).await };
+                let start = async { Worker::start(share, load, acked).await };
                 run_worker(start, ready, inbox);
             };
             crew.threads
@@ -170,6 +182,7 @@ impl Crew {
             sum.closed += one.closed;
             sum.heads.extend(one.heads);
             sum.samples.extend(one.samples);
+            sum.confirmed.extend(one.confirmed);
         }
         for thread in self.threads {
             thread.join().map_err(|_| gone())?;

@@ -1,7 +1,9 @@
-//! The hidden `parley bench hold`: holds idle sockets for `idle` until it is killed, and fails when one is closed.
+//! The hidden `parley bench hold`: holds idle sockets for other scenarios until it is killed, and fails when one is
+//! closed.
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -30,17 +32,41 @@ pub(super) struct Options {
     first: u64,
     #[arg(long)]
     sockets: u64,
+    /// Whose users they are, if not this process's own
+    #[arg(long)]
+    run: Option<String>,
 }
 
-/// Starts a process that holds `sockets` sockets, and returns once all are open.
+/// What a process is to hold.
+#[derive(Debug)]
+pub(super) struct Holding {
+    /// The sockets connect to them in turn.
+    pub(super) servers: Vec<String>,
+    /// See [`People::run`]; none: users that nobody else knows.
+    pub(super) run: Option<String>,
+    /// Number of the first user; each has one socket.
+    pub(super) first: u64,
+    pub(super) sockets: u64,
+    /// It will fail in the end, and is not to complain.
+    pub(super) is_to_die: bool,
+}
+
+/// Starts a process that holds sockets, and returns once all are open.
 ///
 /// # Errors
 /// One cannot be opened.
-pub(super) async fn spawn_holder(target: &Target, first: u64, sockets: u64) -> anyhow::Result<Child> {
+pub(super) async fn spawn_holder(target: &Target, holding: &Holding) -> anyhow::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["bench", "hold", "--server", &target.servers.join(",")]);
+    command.args(["bench", "hold", "--server", &holding.servers.join(",")]);
     command.arg("--data").arg(target.data.path());
-    command.args(["--first", &first.to_string(), "--sockets", &sockets.to_string()]);
+    command.args(["--first", &holding.first.to_string()]);
+    command.args(["--sockets", &holding.sockets.to_string()]);
+    if let Some(run) = &holding.run {
+        command.args(["--run", run]);
+    }
+    if holding.is_to_die {
+        command.stderr(Stdio::null());
+    }
     idle::wait_for_holder(command).await
 }
 
@@ -49,7 +75,11 @@ pub(super) async fn spawn_holder(target: &Target, first: u64, sockets: u64) -> a
 /// # Errors
 /// One cannot be opened, or ends.
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
-    let people = &People::new(&options.data)?;
+    let people = People::new(&options.data)?;
+    let people = &match &options.run {
+        Some(run) => people.of_run(run),
+        None => people,
+    };
     let servers = &options.server;
     let opened = (options.first..options.first + options.sockets).map(|number| async move {
         let number = number as usize;

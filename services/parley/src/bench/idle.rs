@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use super::hold;
+use super::hold::{self, Holding};
 use super::report::Idle;
 use super::target::{self, Target};
 use super::usage::Snapshot;
@@ -50,7 +50,14 @@ pub(super) async fn run(options: &Options, target: &Target) -> anyhow::Result<Id
         "{each} sockets for each connection replica are more than {SOCKETS_MOST}"
     );
     // Whatever is done once, at the first socket, is not a socket's cost.
-    let first = hold::spawn_holder(target, 0, 100).await?;
+    let holding = |first, sockets| Holding {
+        servers: target.servers.clone(),
+        run: None,
+        first,
+        sockets,
+        is_to_die: false,
+    };
+    let first = hold::spawn_holder(target, &holding(0, 100)).await?;
     sleep(SETTLE).await;
     let before = Snapshot::take(&target.data);
     let start = Instant::now();
@@ -58,7 +65,7 @@ pub(super) async fn run(options: &Options, target: &Target) -> anyhow::Result<Id
     let mut opened = 0;
     while opened < options.sockets {
         let count = SOCKETS_MOST.min(options.sockets - opened);
-        holders.push(hold::spawn_holder(target, 100 + opened, count).await?);
+        holders.push(hold::spawn_holder(target, &holding(100 + opened, count)).await?);
         opened += count;
     }
     let connect_seconds = start.elapsed().as_secs_f64();

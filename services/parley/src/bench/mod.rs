@@ -4,17 +4,23 @@
 //! [`worker`] send by the [`schedule`] and count, [`checker`] and [`store`] judge, [`report`] tells. What the figures
 //! mean is in `bench/README.md`.
 
+mod book;
 mod checker;
+mod confirm;
+mod cpu_table;
 mod crew;
 mod frame;
 mod groups;
 mod hold;
 mod idle;
 mod jetstream;
+mod member;
 mod pacer;
 mod pairs;
 mod people;
+mod presence;
 mod report;
+mod room;
 mod schedule;
 mod search;
 mod socket;
@@ -56,9 +62,13 @@ enum Scenario {
     Pairs(pairs::Options),
     /// Groups in which one sends and all others receive
     Groups(groups::Options),
+    /// One large group, every message confirmed by everybody online, and how the receipts' cost grows with its size
+    Room(room::Options),
+    /// The node with thousands of sessions is killed: when is that told, and is it told of nobody else
+    Presence(presence::Options),
     /// Sockets that do nothing
     Idle(idle::Options),
-    /// Sockets for `idle`, in a process of their own
+    /// Sockets for other scenarios, in a process of their own
     #[command(hide = true)]
     Hold(hold::Options),
 }
@@ -78,6 +88,24 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         match &options.scenario {
             Scenario::Pairs(it) => traffic(&it.traffic, it.shape(), &it.target, json).await,
             Scenario::Groups(it) => traffic(&it.traffic, it.shape()?, &it.target, json).await,
+            Scenario::Room(it) => {
+                let work = async |target: &Target| room::run(it, target).await;
+                let report = on_target(&it.target, work).await?;
+                tell(&report, json)?;
+                if !report.holds() {
+                    bail!("messages or receipts were lost, doubled, reordered or not stored, see above");
+                }
+                Ok(())
+            }
+            Scenario::Presence(it) => {
+                let work = async |target: &Target| presence::run(it, target).await;
+                let report = on_target(&it.target.with_two_nodes()?, work).await?;
+                tell(&report, json)?;
+                if !report.holds() {
+                    bail!("presence was told wrongly or too late, see above");
+                }
+                Ok(())
+            }
             Scenario::Idle(it) => {
                 let work = async |target: &Target| idle::run(it, target).await;
                 tell(&on_target(&it.target, work).await?, json)

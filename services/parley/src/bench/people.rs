@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 use config::{Auth, Config, Secret};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use protocol::claims::{Audience, Claims};
-use protocol::http::{Conversation, CreateConversation, History};
-use protocol::server_frame::ConversationType;
+use protocol::http::{Conversation, CreateConversation, History, HistoryAccess, Member, Members, PresenceList};
+use protocol::server_frame::{ConversationType, Presence};
 use protocol::{UserId, limits};
 use serde::de::DeserializeOwned;
 
@@ -41,13 +41,25 @@ impl People {
             .no_proxy()
             .timeout(Duration::from_secs(30))
             .build()?;
-        let run = protocol::ClientId::generate().canonical();
         Ok(Self {
-            run,
+            run: protocol::ClientId::generate().canonical(),
             auth,
             secret,
             http,
         })
+    }
+
+    /// The users of another process of the same run.
+    pub(super) fn of_run(self, run: &str) -> Self {
+        Self {
+            run: run.to_owned(),
+            ..self
+        }
+    }
+
+    /// Names this run's users among all others.
+    pub(super) fn run(&self) -> &str {
+        &self.run
     }
 
     /// The id of the user with this number.
@@ -84,7 +96,15 @@ impl People {
         stream::iter(made).buffered(ABREAST).try_collect().await
     }
 
-    async fn room(&self, target: &Target, numbers: std::ops::Range<usize>) -> anyhow::Result<RoomPlan> {
+    /// Makes one conversation of the users with these numbers.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub(super) async fn room(
+        &self,
+        target: &Target,
+        numbers: impl IntoIterator<Item = usize>,
+    ) -> anyhow::Result<RoomPlan> {
         let servers = &target.servers;
         let mut users = Vec::new();
         let mut members = Vec::new();
@@ -109,6 +129,7 @@ impl People {
             name: is_group.then(|| "bench".to_owned()),
             members: users.split_off(1),
             client_id: is_group.then(protocol::ClientId::generate),
+            history: HistoryAccess::All,
         };
         let request = self.http.post(format!("{}/v1/conversations", first.server)).json(&body);
         let conversation: Conversation = answer(request, &first.token).await?;
@@ -116,6 +137,36 @@ impl People {
             conversation_id: conversation.conversation_id.as_str().to_owned(),
             members,
         })
+    }
+
+    /// All members of a conversation, with their watermarks.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub(super) async fn members(&self, seat: &Seat, conversation_id: &str) -> anyhow::Result<Vec<Member>> {
+        let (mut all, mut next) = (Vec::new(), None);
+        loop {
+            let url = format!("{}/v1/conversations/{conversation_id}/members", seat.server);
+            let mut query = vec![("limit", limits::MEMBERS_MOST.to_string())];
+            query.extend(next.take().map(|it| ("next", it)));
+            let page: Members = answer(self.http.get(url).query(&query), &seat.token).await?;
+            all.extend(page.members);
+            match page.next {
+                Some(token) => next = Some(token),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// How these users appear to somebody.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub(super) async fn presence(&self, seat: &Seat, users: &[UserId]) -> anyhow::Result<Vec<Presence>> {
+        let query: Vec<_> = users.iter().map(|it| ("users", it.as_str())).collect();
+        let request = self.http.get(format!("{}/v1/presence", seat.server)).query(&query);
+        let list: PresenceList = answer(request, &seat.token).await?;
+        Ok(list.presence)
     }
 
     /// All messages of a conversation, oldest first, as `(seq, client id)`.

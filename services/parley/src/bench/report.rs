@@ -6,6 +6,7 @@ use std::fmt::{self, Display, Formatter};
 use serde::Serialize;
 
 use super::checker::Faults;
+use super::cpu_table::CpuTable;
 use super::jetstream::Baseline;
 use super::store::Missing;
 use super::tally::Percentiles;
@@ -115,7 +116,8 @@ impl Proof {
     }
 }
 
-fn row(f: &mut Formatter<'_>, what: &str, it: &Percentiles) -> fmt::Result {
+/// A latency as a line of a table whose columns are p50, p90, p99, p99.9 and the most.
+pub(super) fn row(f: &mut Formatter<'_>, what: &str, it: &Percentiles) -> fmt::Result {
     let Percentiles {
         p50,
         p90,
@@ -164,46 +166,7 @@ impl Display for Step {
                 "  UNANSWERED {unanswered}   UNDELIVERED {undelivered}   refused {refused:?}"
             )?;
         }
-        writeln!(
-            f,
-            "  {:<22} {:>9} {:>9} {:>16}",
-            "CPU", "seconds", "cores", "ms per 1,000"
-        )?;
-        let total = self.cpu.seconds();
-        for cpu in &self.cpu.servers {
-            let per = self.per_thousand(cpu.seconds) * 1e3;
-            writeln!(
-                f,
-                "  {:<22} {:>9.2} {:>9.2} {per:>16.1}",
-                cpu.name, cpu.seconds, cpu.cores
-            )?;
-        }
-        let cores: f64 = self.cpu.servers.iter().map(|it| it.cores).sum();
-        writeln!(
-            f,
-            "  {:<22} {total:>9.2} {cores:>9.2} {:>16.1}",
-            "all servers",
-            self.per_thousand(total) * 1e3
-        )?;
-        if let Some(cpu) = &self.cpu.load_generator {
-            writeln!(
-                f,
-                "  {:<22} {:>9.2} {:>9.2}",
-                format!("({})", cpu.name),
-                cpu.seconds,
-                cpu.cores
-            )?;
-        }
-        let others = self.cpu.others_cores;
-        writeln!(f, "  {:<22} {:>9} {others:>9.2}", "(others here)", "")?;
-        if !self.cpu.restarted.is_empty() {
-            writeln!(
-                f,
-                "  started again meanwhile, not counted: {}",
-                self.cpu.restarted.join(", ")
-            )?;
-        }
-        Ok(())
+        write!(f, "{}", CpuTable(&self.cpu, self.acked_measured))
     }
 }
 

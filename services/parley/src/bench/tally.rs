@@ -62,6 +62,12 @@ pub(super) struct Tally {
     pub(super) delivered_measured: u64,
     pub(super) last_ack: Instant,
     pub(super) last_delivery: Instant,
+    /// Receipts that the members sent.
+    pub(super) confirmed_measured: u64,
+    /// Receipts of others that the members were told of.
+    pub(super) told_measured: u64,
+    /// When the last receipt was sent or told.
+    pub(super) last_receipt: Instant,
     /// Error frames by code.
     pub(super) refused: BTreeMap<String, u64>,
     /// From the time due to the ack.
@@ -83,6 +89,9 @@ impl Tally {
             delivered_measured: 0,
             last_ack: start,
             last_delivery: start,
+            confirmed_measured: 0,
+            told_measured: 0,
+            last_receipt: start,
             refused: BTreeMap::new(),
             ack: Latency::new()?,
             deliver: Latency::new()?,
@@ -99,6 +108,9 @@ impl Tally {
         self.delivered_measured += other.delivered_measured;
         self.last_ack = self.last_ack.max(other.last_ack);
         self.last_delivery = self.last_delivery.max(other.last_delivery);
+        self.confirmed_measured += other.confirmed_measured;
+        self.told_measured += other.told_measured;
+        self.last_receipt = self.last_receipt.max(other.last_receipt);
         for (code, count) in &other.refused {
             *self.refused.entry(code.clone()).or_default() += count;
         }

@@ -42,6 +42,25 @@ pub(super) struct Options {
     one_process: bool,
 }
 
+impl Options {
+    /// The same with two connection replicas at least, where a deployment is to be started.
+    ///
+    /// # Errors
+    /// None.
+    pub(super) fn with_two_nodes(&self) -> anyhow::Result<Self> {
+        let count = |kind: Kind| match kind {
+            Kind::Connection => self.replicas.of(kind).max(2),
+            _ => self.replicas.of(kind),
+        };
+        let replicas = Kind::ALL.map(|kind| format!("{}={}", kind.name(), count(kind)));
+        let replicas = replicas.join(",").parse().map_err(anyhow::Error::msg)?;
+        Ok(Self {
+            replicas,
+            ..self.clone()
+        })
+    }
+}
+
 /// A deployment that is ready.
 #[derive(Debug)]
 pub(super) struct Target {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use tokio::time::sleep_until;
 
-use super::crew::{Crew, Phase, Seat, Verdict};
+use super::crew::{Crew, Load, Phase, Seat, Verdict};
 use super::jetstream::{self, Baseline};
 use super::people::People;
 use super::report::{Proof, Step, Traffic};
@@ -17,11 +17,11 @@ use super::target::Target;
 use super::usage::Snapshot;
 
 /// Between the order to start and the first message, so that all workers start together.
-const LEAD: Duration = Duration::from_millis(100);
+pub(super) const LEAD: Duration = Duration::from_millis(100);
 /// With nothing coming for so long, what is missing will never come.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long storing may take after the last ack.
-const STORING: Duration = Duration::from_secs(120);
+pub(super) const STORING: Duration = Duration::from_secs(120);
 /// A good rate: p99 from send to delivery, in milliseconds, as in the goals.
 const GOOD_P99_MS: f64 = 100.0;
 /// A good rate: everything is stored so soon after the last ack; else the rate cannot be kept up.
@@ -73,7 +73,8 @@ pub(super) struct Shape {
     pub(super) senders: usize,
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+/// A rate on the command line.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate| (1.0..=1e6).contains(rate));
     rate.ok_or_else(|| format!("a rate is a number from 1 to 1000000, not {text:?}"))
 }
@@ -98,13 +99,11 @@ pub(super) async fn run(options: &Options, shape: Shape, target: &Target) -> any
         .collect();
     let base = before + rooms.len() as u64;
     store.wait(base, STORING).await?;
-    let crew = Crew::start(
-        rooms,
-        shape.senders,
-        options.workers as usize,
-        options.text_bytes as usize,
-    )
-    .await?;
+    let load = Load {
+        senders: shape.senders,
+        text_bytes: options.text_bytes as usize,
+    };
+    let crew = Crew::start(rooms, options.workers as usize, load).await?;
     let mut bench = Bench {
         options,
         target,
@@ -169,6 +168,8 @@ impl Bench<'_> {
             start,
             schedule,
             patience: PATIENCE,
+            confirms: false,
+            quiet: Duration::ZERO,
         };
         let lag = self.store.lag(self.base, self.crew.acked.clone());
         let snapshot = async {
@@ -213,7 +214,15 @@ impl Bench<'_> {
 }
 
 /// Compares what the sockets saw with what is stored, all of it by number and some conversations message by message.
-async fn prove(store: &Store, people: &People, seats: Vec<(String, Seat)>, verdict: Verdict) -> anyhow::Result<Proof> {
+///
+/// # Errors
+/// The server or MongoDB does not answer.
+pub(super) async fn prove(
+    store: &Store,
+    people: &People,
+    seats: Vec<(String, Seat)>,
+    verdict: Verdict,
+) -> anyhow::Result<Proof> {
     let missing = store.missing(&verdict.heads).await?;
     let mut history_differs = 0;
     let mut history_compared = 0;

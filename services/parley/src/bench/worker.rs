@@ -16,12 +16,15 @@ use futures_util::{Sink, Stream, StreamExt, TryStreamExt, stream};
 use tokio::task::{spawn_local, yield_now};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::checker::{Checker, Faults};
-use super::crew::{Phase, RoomPlan, Verdict};
+use super::book::Book;
+use super::checker::Checker;
+use super::confirm::Confirm;
+use super::crew::{Load, Phase, RoomPlan, Verdict};
 use super::frame::{Incoming, Template};
+use super::member::{Member, flush};
 use super::pacer::Pacer;
 use super::schedule::{Key, place};
-use super::socket::{self, Socket};
+use super::socket;
 use super::tally::Tally;
 
 /// Sockets that one worker opens at once.
@@ -33,28 +36,12 @@ const SILENCE: Duration = Duration::from_secs(4);
 /// Between two looks at whether everything has come.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// A member's socket. It is borrowed for one poll at a time, never over an `await`.
-struct Member {
-    socket: RefCell<Socket>,
-    room: usize,
-    place: usize,
-    flushing: Cell<bool>,
-}
-
 struct Room {
     conversation_id: String,
     template: Template,
+    confirm: Confirm,
     /// Indexes of the members' sockets.
     members: Vec<usize>,
-}
-
-/// What the readers write into.
-struct Book {
-    checkers: Vec<Checker>,
-    phase: Phase,
-    tally: Tally,
-    faults: Faults,
-    closed: u64,
 }
 
 pub(super) struct Worker {
@@ -67,19 +54,14 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Opens all sockets and starts to read them. Must run inside a `LocalSet`.
-    pub(super) async fn start(
-        plans: Vec<RoomPlan>,
-        senders: usize,
-        text_bytes: usize,
-        acked: Arc<AtomicU64>,
-    ) -> anyhow::Result<Rc<Self>> {
+    pub(super) async fn start(plans: Vec<RoomPlan>, load: Load, acked: Arc<AtomicU64>) -> anyhow::Result<Rc<Self>> {
         let mut rooms = Vec::with_capacity(plans.len());
         let mut seats = Vec::new();
-        let mut checkers = Vec::with_capacity(plans.len());
+        let book = Book::new(plans.iter().map(|it| it.members.len()))?;
         for (room, plan) in plans.into_iter().enumerate() {
-            checkers.push(Checker::new(plan.members.len()));
             rooms.push(Room {
-                template: Template::new(&plan.conversation_id, text_bytes),
+                template: Template::new(&plan.conversation_id, load.text_bytes),
+                confirm: Confirm::new(&plan.conversation_id),
                 conversation_id: plan.conversation_id,
                 members: (seats.len()..seats.len() + plan.members.len()).collect(),
             });
@@ -92,26 +74,19 @@ impl Worker {
         }
         let opened = stream::iter(seats).map(|(room, place, seat)| async move {
             let socket = RefCell::new(socket::open(&seat.server, &seat.token).await?);
-            let flushing = Cell::new(false);
             anyhow::Ok(Rc::new(Member {
                 socket,
                 room,
                 place,
-                flushing,
+                flushing: Cell::new(false),
+                confirmed: Cell::new(0),
             }))
         });
         let members = opened.buffered(OPENING).try_collect().await?;
-        let book = Book {
-            checkers,
-            phase: Phase::none(),
-            tally: Tally::new(Instant::now())?,
-            faults: Faults::default(),
-            closed: 0,
-        };
         let worker = Rc::new(Self {
             rooms,
             members,
-            senders,
+            senders: load.senders,
             book: RefCell::new(book),
             acked,
         });
@@ -149,21 +124,22 @@ impl Worker {
                 burst = 0;
             }
         }
-        self.settle(phase.patience).await;
+        self.settle(phase).await;
         Ok(self.book.borrow().tally.clone())
     }
 
     /// A refused message may be logged nevertheless: after a refusal only silence says that nothing more will come.
-    async fn settle(&self, patience: Duration) {
+    async fn settle(&self, phase: Phase) {
+        let (patience, quiet) = (phase.patience, phase.quiet);
         let progress = || {
             let tally = &self.book.borrow().tally;
-            (tally.acked, tally.refusals(), tally.delivered)
+            (tally.acked, tally.refusals(), tally.delivered, tally.told_measured)
         };
         let (mut last, mut since) = (progress(), Instant::now());
         loop {
             let is_settled = self.book.borrow().tally.is_settled();
             let silence = match (is_settled, last.1) {
-                (true, 0) => return,
+                (true, 0) => quiet,
                 (true, _) => patience.min(SILENCE),
                 (false, _) => patience,
             };
@@ -202,6 +178,26 @@ impl Worker {
         Ok(())
     }
 
+    /// The member says at once that a message has come and was read.
+    fn confirm(&self, member: &Rc<Member>, seq: u64) {
+        let Ok(mut socket) = member.socket.try_borrow_mut() else {
+            return;
+        };
+        let confirm = &self.rooms[member.room].confirm;
+        let is_written = confirm
+            .frames(seq)
+            .into_iter()
+            .all(|frame| Pin::new(&mut *socket).start_send(Message::text(frame)).is_ok());
+        drop(socket);
+        if is_written {
+            member.confirmed.set(seq);
+            self.book.borrow_mut().count_receipts(2, false, Instant::now());
+            if !member.flushing.get() {
+                flush(member);
+            }
+        }
+    }
+
     /// Reads one socket until it ends.
     async fn read(self: Rc<Self>, member: Rc<Member>) {
         loop {
@@ -215,7 +211,7 @@ impl Worker {
         self.book.borrow_mut().closed += 1;
     }
 
-    fn on_frame(&self, member: &Member, text: &str) {
+    fn on_frame(&self, member: &Rc<Member>, text: &str) {
         let now = Instant::now();
         let mut book = self.book.borrow_mut();
         let Some(frame) = Incoming::parse(text) else {
@@ -225,6 +221,7 @@ impl Worker {
         let is_ack = match frame.frame_type {
             "message:incoming" => false,
             "message:ack" => true,
+            "message:delivered" | "message:read" => return book.count_receipts(1, true, now),
             "error" => {
                 let code = frame.code.unwrap_or("without a code").to_owned();
                 *book.tally.refused.entry(code).or_default() += 1;
@@ -254,6 +251,11 @@ impl Worker {
         }
         self.acked.fetch_add(u64::from(is_ack), Ordering::Relaxed);
         book.count(key, is_ack, now, room.members.len() as u64 - 1);
+        let confirms = book.phase.confirms && !is_ack;
+        drop(book);
+        if confirms {
+            self.confirm(member, seq);
+        }
     }
 
     /// The verdict over all phases.
@@ -267,56 +269,18 @@ impl Worker {
             let messages = checker.messages().collect();
             (room.conversation_id.clone(), messages)
         });
+        let confirmed = |room: &Room| {
+            room.members
+                .iter()
+                .map(|it| self.members[*it].confirmed.get())
+                .collect()
+        };
         Verdict {
+            confirmed: self.rooms.iter().map(confirmed).collect(),
             faults,
             closed: book.closed,
             heads,
             samples: sample.into_iter().collect(),
         }
-    }
-}
-
-impl Book {
-    fn count(&mut self, key: Key, is_ack: bool, now: Instant, others: u64) {
-        if key.phase() != self.phase.number {
-            return;
-        }
-        let is_measured = self.phase.schedule.is_measured(key.number());
-        let due = self.phase.start + self.phase.schedule.due(key.number());
-        let tally = &mut self.tally;
-        if is_ack {
-            tally.acked += 1;
-            tally.expected += others;
-            tally.last_ack = now;
-        } else {
-            tally.delivered += 1;
-            tally.last_delivery = now;
-        }
-        match (is_measured, is_ack) {
-            (false, _) => {}
-            (true, true) => {
-                tally.acked_measured += 1;
-                tally.ack.record(now.saturating_duration_since(due));
-            }
-            (true, false) => {
-                tally.delivered_measured += 1;
-                tally.deliver.record(now.saturating_duration_since(due));
-            }
-        }
-    }
-}
-
-/// Writes out what was sent; a task goes on with what the kernel does not take at once.
-fn flush(member: &Rc<Member>) {
-    let mut idle = std::task::Context::from_waker(std::task::Waker::noop());
-    let flushed = Pin::new(&mut *member.socket.borrow_mut()).poll_flush(&mut idle);
-    if flushed.is_pending() {
-        member.flushing.set(true);
-        let member = member.clone();
-        spawn_local(async move {
-            // An error ends the reader, too, which counts it.
-            let _ = poll_fn(|context| Pin::new(&mut *member.socket.borrow_mut()).poll_flush(context)).await;
-            member.flushing.set(false);
-        });
     }
 }

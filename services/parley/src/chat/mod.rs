@@ -1,8 +1,8 @@
 //! `parley chat`: a terminal client.
 //!
 //! [`client`] decides everything and touches nothing; [`session`] performs it over [`link`] (WebSocket) and [`api`]
-//! (HTTP); [`screen`] and [`plain`] are its two faces. What it leaves out: TLS, groups' administration, attachments of
-//! one's own, typing and presence.
+//! (HTTP); [`screen`] and [`plain`] are its two faces. What it leaves out: TLS, attachments of one's own, and groups'
+//! settings other than name, members and roles.
 
 mod api;
 mod backoff;
@@ -10,16 +10,25 @@ mod client;
 mod command;
 mod editor;
 mod escape;
+mod feed;
 mod keys;
 mod link;
-mod list;
+mod live;
+mod members;
+mod news;
 mod outbox;
+mod paint;
+mod people;
 mod plain;
 mod receipts;
 mod room;
+mod rooms;
 mod screen;
 mod server;
 mod session;
+mod side;
+mod subscription;
+mod typist;
 mod view;
 mod wrap;
 
@@ -48,8 +57,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
     after_help = "Examples:\n  parley chat --user ann bob       ann talks to bob; in another terminal:\n  \
                         parley chat --user bob ann\n  parley chat --user ann           choose from ann's \
                         conversations\n\nWithout a terminal each line of stdin is sent, and each message is printed as \
-                        one line `SENDER: TEXT`; everything else goes to stderr. At the end of stdin it waits up to 10 s \
-                        for the acks; the exit code is 1 if something was not sent."
+                        one line `SENDER: TEXT`; everything else goes to stderr, what happens in the room after a `*`. \
+                        At the end of stdin it waits up to 10 s for the acks; the exit code is 1 if something was not \
+                        sent."
 )]
 pub struct Options {
     /// Who you are
@@ -127,7 +137,7 @@ async fn first(api: &Api, target: Option<Target>) -> anyhow::Result<Answer> {
                 .open(target)
                 .await
                 .map(|it| Answer::Opened(target.clone(), Ok(Box::new(it)))),
-            None => api.list().await.map(|it| Answer::Listed(Ok(it))),
+            None => api.list().await.map(|it| Answer::Listed(true, Ok(it))),
         };
         match answer {
             Ok(answer) => return Ok(answer),

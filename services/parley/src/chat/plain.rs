@@ -1,8 +1,9 @@
 //! Talking by lines, for scripts and pipes.
 //!
 //! Each line of stdin is sent (or is a command). On stdout stand messages and nothing else, one a line, as
-//! `SENDER: TEXT`, with control characters written as `\n` or `\u{1b}`. Everything else goes to stderr; with
-//! `--verbose` the marks, too: `sent SEQ`, `delivered SEQ to USER`, `read SEQ by USER`.
+//! `SENDER: TEXT`, with control characters written as `\n` or `\u{1b}`. Everything else goes to stderr: what happens in
+//! the room (who comes, goes, writes, appears as what; new members and names) as lines that begin with `*`, the client's
+//! own words after `parley:`. With `--verbose` the marks, too: `sent SEQ`, `delivered SEQ to USER`, `read SEQ by USER`.
 
 use std::io::{BufRead, ErrorKind, Write};
 use std::time::Duration;
@@ -34,7 +35,7 @@ pub(super) async fn run(mut session: Session, is_verbose: bool) -> anyhow::Resul
         if session.client.wants_quit() {
             break;
         }
-        let is_busy = session.client.is_opening() || session.client.outbox().is_full();
+        let is_busy = session.client.is_busy() || session.client.outbox().is_full();
         tokio::select! {
             line = lines.recv(), if !is_busy => match line {
                 Some(line) => drop(session.on_line(&line)),
@@ -112,6 +113,7 @@ fn tell(output: Output, is_verbose: bool) -> anyhow::Result<()> {
         }
         Output::Detail(text) if !is_verbose => drop(text),
         Output::Detail(text) => eprintln!("{text}"),
+        Output::Happened(text) => eprintln!("* {text}"),
         Output::Notice(text) | Output::Problem(text) => eprintln!("parley: {text}"),
         Output::Page(lines) => eprintln!("{}", lines.join("\n")),
     }

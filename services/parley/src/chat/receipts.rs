@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 /// Receipts wait so long for more of their kind.
 const COALESCE: Duration = Duration::from_millis(150);
 
+/// `ref` of the frames.
+pub(super) const REFERENCE: &str = "receipt";
+
 /// Most frames at once; the rest is due right after.
 const FRAMES: usize = 32;
 
@@ -96,7 +99,7 @@ impl Receipts {
                 };
                 (
                     *kind,
-                    json!({"type": name, "conversation_id": conversation, "seq": mark.known}),
+                    json!({"type": name, "conversation_id": conversation, "seq": mark.known, "ref": REFERENCE}),
                 )
             })
             .collect();

@@ -1,4 +1,4 @@
-//! The open conversation: its messages in order, and who has received and read what. Pure.
+//! The open conversation: its messages and what happened between them, in order. Pure.
 //!
 //! `(conversation, seq)` identifies an event, so a message that comes twice, by socket and by HTTP, is there once.
 
@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use protocol::http::{Conversation, History};
-use protocol::rpc::ReceiptKind;
-use protocol::server_frame::{MessageAck, MessageIncoming, Receipt};
+use protocol::server_frame::{ConversationType, MessageAck, MessageIncoming};
 use protocol::{ConversationId, Timestamp, UserId};
+
+use super::members::Members;
+use super::rooms;
 
 /// Most messages kept; the oldest go first, and can be loaded again.
 const MOST: usize = 2_000;
@@ -26,21 +28,13 @@ pub(super) struct Message {
     pub(super) is_from_here: bool,
 }
 
-/// How far an own message has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Mark {
-    /// In the log.
-    Sent,
-    /// On a device of every other member.
-    Delivered,
-    /// Read by every other member.
-    Read,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Watermarks {
-    delivered: u64,
-    read: u64,
+/// Something that happened between the messages: who came and went, a new name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Note {
+    /// When.
+    pub(super) at: Timestamp,
+    /// What; harmless on a terminal.
+    pub(super) text: String,
 }
 
 /// The room of one user.
@@ -48,11 +42,12 @@ struct Watermarks {
 pub(super) struct Room {
     id: ConversationId,
     me: UserId,
+    kind: ConversationType,
     name: Option<String>,
-    others: BTreeMap<UserId, Watermarks>,
-    /// Members beside this user, those not listed included.
-    others_count: usize,
+    /// Who is in it, and how far the messages have come with them.
+    pub(super) members: Members,
     messages: BTreeMap<u64, Message>,
+    notes: BTreeMap<u64, Note>,
     has_older: bool,
     is_loaded: bool,
 }
@@ -62,11 +57,12 @@ impl Room {
     pub(super) fn new(me: UserId, conversation: &Conversation) -> Self {
         let mut room = Self {
             id: conversation.conversation_id.clone(),
+            members: Members::new(me.clone()),
             me,
+            kind: conversation.conversation_type,
             name: None,
-            others: BTreeMap::new(),
-            others_count: 0,
             messages: BTreeMap::new(),
+            notes: BTreeMap::new(),
             has_older: false,
             is_loaded: false,
         };
@@ -74,26 +70,10 @@ impl Room {
         room
     }
 
-    /// Takes over name, members and watermarks as the server tells them; a watermark never falls.
+    /// Takes over name, members and watermarks as the server tells them.
     pub(super) fn learn(&mut self, conversation: &Conversation) {
         self.name.clone_from(&conversation.name);
-        let listed = conversation.members.iter().filter(|it| it.user_id != self.me);
-        let listed: BTreeMap<UserId, Watermarks> = listed
-            .map(|it| {
-                let known = self.others.get(&it.user_id).copied().unwrap_or_default();
-                let delivered = known.delivered.max(it.delivered_seq);
-                (
-                    it.user_id.clone(),
-                    Watermarks {
-                        delivered,
-                        read: known.read.max(it.read_seq),
-                    },
-                )
-            })
-            .collect();
-        let total = conversation.member_count.and_then(|it| usize::try_from(it).ok());
-        self.others_count = total.map_or(listed.len(), |total| total.saturating_sub(1));
-        self.others = listed;
+        self.members.learn(conversation);
     }
 
     /// The conversation.
@@ -101,18 +81,40 @@ impl Room {
         &self.id
     }
 
-    /// A group's name, else the other members; not yet harmless.
+    /// A group's name, else the other members; harmless on a terminal.
     pub(super) fn title(&self) -> String {
-        if let Some(name) = &self.name {
-            return name.clone();
+        let others: Vec<&str> = self.members.others().map(UserId::as_str).collect();
+        rooms::title(self.name.as_deref(), &others, self.members.count() - 1)
+    }
+
+    /// Takes a new name.
+    pub(super) fn rename(&mut self, name: &str) {
+        self.name = Some(name.to_owned());
+    }
+
+    /// The other one of a conversation of two.
+    pub(super) fn peer(&self) -> Option<&UserId> {
+        match self.kind {
+            ConversationType::Direct => self.members.others().next(),
+            ConversationType::Group => None,
         }
-        let names: Vec<&str> = self.others.keys().map(UserId::as_str).collect();
-        names.join(", ")
     }
 
     /// The messages with their `seq`, oldest first.
     pub(super) fn messages(&self) -> impl DoubleEndedIterator<Item = (u64, &Message)> {
         self.messages.iter().map(|(seq, message)| (*seq, message))
+    }
+
+    /// What happened between the messages, with the `seq` of each, oldest first.
+    pub(super) fn notes(&self) -> impl Iterator<Item = (u64, &Note)> {
+        self.notes.iter().map(|(seq, note)| (*seq, note))
+    }
+
+    /// Takes what happened at `seq`. False if it was there.
+    pub(super) fn note(&mut self, seq: u64, note: Note) -> bool {
+        let is_new = insert_new(&mut self.notes, seq, note);
+        self.trim();
+        is_new
     }
 
     /// Whether the newest page of history has come.
@@ -155,44 +157,13 @@ impl Room {
         }
     }
 
-    /// Takes another's watermark. False if it says nothing new.
-    pub(super) fn receipt(&mut self, kind: ReceiptKind, receipt: &Receipt) -> bool {
-        if receipt.user_id == self.me {
-            return false;
-        }
-        let marks = self.others.entry(receipt.user_id.clone()).or_default();
-        let mark = match kind {
-            ReceiptKind::Delivered => &mut marks.delivered,
-            ReceiptKind::Read => &mut marks.read,
-        };
-        let is_news = receipt.seq > *mark;
-        *mark = receipt.seq.max(*mark);
-        is_news
-    }
-
     /// Forgets what came, for a log that may be another one; its history is to be loaded again.
     pub(super) fn reset(&mut self) {
         self.messages.clear();
+        self.notes.clear();
         self.has_older = false;
         self.is_loaded = false;
-        for marks in self.others.values_mut() {
-            *marks = Watermarks::default();
-        }
-    }
-
-    /// How far an own message at `seq` has come.
-    pub(super) fn mark(&self, seq: u64) -> Mark {
-        let reached = |mark: fn(&Watermarks) -> u64| {
-            let count = self.others.values().filter(|it| mark(it) >= seq).count();
-            count > 0 && count >= self.others_count
-        };
-        if reached(|it| it.read) {
-            Mark::Read
-        } else if reached(|it| it.delivered.max(it.read)) {
-            Mark::Delivered
-        } else {
-            Mark::Sent
-        }
+        self.members.forget_marks();
     }
 
     /// The newest message.
@@ -224,13 +195,16 @@ impl Room {
             self.messages.pop_first();
             self.has_older = true;
         }
+        while self.notes.len() > MOST {
+            self.notes.pop_first();
+        }
     }
 }
 
-fn insert_new(messages: &mut BTreeMap<u64, Message>, seq: u64, message: Message) -> bool {
-    match messages.entry(seq) {
+fn insert_new<T>(events: &mut BTreeMap<u64, T>, seq: u64, event: T) -> bool {
+    match events.entry(seq) {
         Entry::Vacant(place) => {
-            place.insert(message);
+            place.insert(event);
             true
         }
         Entry::Occupied(_) => false,

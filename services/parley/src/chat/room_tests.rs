@@ -12,20 +12,11 @@ fn user(name: &str) -> UserId {
     UserId::parse(name).unwrap()
 }
 
-fn conversation(members: &[(&str, u64, u64)]) -> Conversation {
-    let members: Vec<_> = members
-        .iter()
-        .map(|(name, delivered, read)| {
-            json!({"user_id": name, "role": "member", "delivered_seq": delivered, "read_seq": read})
-        })
-        .collect();
-    let value = json!({"conversation_id": ID, "type": "direct", "members": members, "seq": 1, "created_at": TIME,
-        "read_seq": 0, "unread": 0});
-    serde_json::from_value(value).unwrap()
-}
-
 fn room() -> Room {
-    Room::new(user("ann"), &conversation(&[("ann", 0, 0), ("bob", 0, 0)]))
+    let member = |name: &str| json!({"user_id": name, "role": "member", "delivered_seq": 0, "read_seq": 0});
+    let value = json!({"conversation_id": ID, "type": "direct", "members": [member("ann"), member("bob")], "seq": 1,
+        "created_at": TIME, "read_seq": 0, "unread": 0});
+    Room::new(user("ann"), &serde_json::from_value(value).unwrap())
 }
 
 fn message(seq: u64, sender: &str) -> MessageIncoming {
@@ -39,10 +30,6 @@ fn ack(seq: u64) -> MessageAck {
     let value = json!({"client_id": ClientId::generate(), "server_id": format!("{ID}-{seq}"), "conversation_id": ID,
         "seq": seq, "timestamp": TIME, "duplicate": false});
     serde_json::from_value(value).unwrap()
-}
-
-fn receipt(name: &str, seq: u64) -> Receipt {
-    serde_json::from_value(json!({"conversation_id": ID, "user_id": name, "seq": seq, "timestamp": TIME})).unwrap()
 }
 
 fn texts(room: &Room) -> Vec<&str> {
@@ -73,56 +60,6 @@ fn what_comes_twice_is_there_once() {
 }
 
 #[test]
-fn marks_only_rise() {
-    let mut room = room();
-    assert_eq!(room.mark(2), Mark::Sent);
-    assert!(room.receipt(ReceiptKind::Delivered, &receipt("bob", 2)));
-    assert_eq!((room.mark(2), room.mark(3)), (Mark::Delivered, Mark::Sent));
-    assert!(room.receipt(ReceiptKind::Read, &receipt("bob", 3)));
-    assert!(!room.receipt(ReceiptKind::Read, &receipt("bob", 2)));
-    assert_eq!(room.mark(3), Mark::Read);
-    room.learn(&conversation(&[("ann", 0, 0), ("bob", 1, 1)]));
-    assert_eq!(room.mark(3), Mark::Read);
-}
-
-#[test]
-fn who_has_read_has_received() {
-    let mut room = Room::new(
-        user("ann"),
-        &conversation(&[("ann", 0, 0), ("bob", 0, 5), ("carl", 5, 0)]),
-    );
-    assert_eq!(room.mark(5), Mark::Delivered);
-    assert!(room.receipt(ReceiptKind::Read, &receipt("carl", 5)));
-    assert_eq!(room.mark(5), Mark::Read);
-}
-
-#[test]
-fn own_receipts_and_those_of_some_members_mark_nothing() {
-    let mut room = Room::new(
-        user("ann"),
-        &conversation(&[("ann", 9, 9), ("bob", 0, 0), ("carl", 0, 0)]),
-    );
-    assert!(!room.receipt(ReceiptKind::Read, &receipt("ann", 9)));
-    assert!(room.receipt(ReceiptKind::Read, &receipt("bob", 9)));
-    assert_eq!(room.mark(9), Mark::Sent);
-}
-
-#[test]
-fn a_large_group_is_read_when_all_have_read_and_not_all_that_are_listed() {
-    let mut large = conversation(&[("ann", 0, 0), ("bob", 4, 4)]);
-    large.member_count = Some(200);
-    assert_eq!(Room::new(user("ann"), &large).mark(4), Mark::Sent);
-}
-
-#[test]
-fn alone_in_a_group_nothing_is_ever_delivered() {
-    assert_eq!(
-        Room::new(user("ann"), &conversation(&[("ann", 9, 9)])).mark(2),
-        Mark::Sent
-    );
-}
-
-#[test]
 fn older_pages_go_on_from_the_first_message_until_there_are_none() {
     let mut room = room();
     assert_eq!((room.is_loaded(), room.older()), (false, None));
@@ -145,12 +82,13 @@ fn a_resync_forgets_and_the_history_is_loaded_again() {
         messages: vec![message(5, "bob")],
         more: true,
     });
-    room.receipt(ReceiptKind::Read, &receipt("bob", 5));
+    let note = Note {
+        at: Timestamp::EPOCH,
+        text: "carl has left".into(),
+    };
+    assert!(room.note(6, note.clone()) && !room.note(6, note));
     room.reset();
-    assert_eq!(
-        (room.is_loaded(), room.older(), room.mark(5)),
-        (false, None, Mark::Sent)
-    );
+    assert_eq!((room.is_loaded(), room.older(), room.notes().count()), (false, None, 0));
     room.insert(&message(2, "bob"), false);
     room.page(&History {
         messages: vec![message(2, "bob")],

@@ -1,25 +1,22 @@
-//! The terminal: takes it over, draws pictures, reads keys, and gives it back as it was.
+//! The face on a terminal: what keys do, and when a picture is drawn.
 
-use std::io::{Stdout, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, Event, EventStream};
-use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use crossterm::style::{Attribute, Color, Print, SetAttribute, SetForegroundColor};
-use crossterm::terminal::{self, BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
-use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
-use crossterm::{cursor, execute, queue};
+use crossterm::event::{Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::terminal;
 use futures_util::StreamExt;
 use jiff::tz::TimeZone;
 use lifecycle::Shutdown;
+use protocol::{ConversationId, Timestamp};
 
+use super::api::Target;
 use super::client::{Output, Status};
 use super::editor::Editor;
 use super::keys;
+use super::paint::Taken;
 use super::session::Session;
-use super::view::{self, Picture, Scene, Tone};
-use super::wrap;
+use super::view::{self, Picture, Scene};
 
 /// So long a notice is seen.
 const NOTICE: Duration = Duration::from_secs(8);
@@ -33,31 +30,14 @@ const SECOND: Duration = Duration::from_secs(1);
 /// On leaving, for an ack that is on its way.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The terminal while it is ours.
-struct Taken(Stdout);
-
-impl Taken {
-    fn take() -> anyhow::Result<Self> {
-        terminal::enable_raw_mode().context("cannot use this terminal")?;
-        let mut taken = Self(std::io::stdout());
-        execute!(taken.0, EnterAlternateScreen, EnableBracketedPaste).context("cannot use this terminal")?;
-        Ok(taken)
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        let _ = execute!(self.0, DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
-        let _ = terminal::disable_raw_mode();
-    }
-}
-
 /// What the user sees beside the conversation.
 struct Screen {
     taken: Taken,
     editor: Editor,
     page: Vec<String>,
     notice: Option<(String, bool, Instant)>,
+    /// The conversation that stands to be opened, while the user chooses one.
+    chosen: Option<ConversationId>,
     scroll: usize,
     /// Rows of messages, and the oldest message, at the last picture.
     total: usize,
@@ -77,6 +57,7 @@ pub(super) async fn run(mut session: Session) -> anyhow::Result<()> {
         editor: Editor::default(),
         page: Vec::new(),
         notice: None,
+        chosen: None,
         scroll: 0,
         total: 0,
         oldest: None,
@@ -131,11 +112,11 @@ impl Screen {
         Ok(())
     }
 
-    /// Takes what the client has to tell; messages are in the room already.
+    /// Takes what the client has to tell; messages and what else happened are in the picture already.
     fn hear(&mut self, session: &mut Session) {
         for output in session.client.take_outputs() {
             match output {
-                Output::Message(..) | Output::Detail(_) => {}
+                Output::Message(..) | Output::Happened(_) | Output::Detail(_) => {}
                 Output::Notice(text) => self.notice = Some((text, false, Instant::now())),
                 Output::Problem(text) => self.notice = Some((text, true, Instant::now())),
                 Output::Page(lines) => self.page = lines,
@@ -147,7 +128,10 @@ impl Screen {
     fn on_event(&mut self, event: Event, session: &mut Session) -> bool {
         match event {
             Event::Key(key) if key.kind != KeyEventKind::Release => return self.on_key(key, session),
-            Event::Paste(text) => self.editor.insert(&text),
+            Event::Paste(text) => {
+                self.editor.insert(&text);
+                self.on_edit(session);
+            }
             _ => {}
         }
         true
@@ -155,6 +139,9 @@ impl Screen {
 
     fn on_key(&mut self, key: KeyEvent, session: &mut Session) -> bool {
         let has = |modifier| key.modifiers.contains(modifier);
+        if self.on_choosing(key.code, session) {
+            return true;
+        }
         match key.code {
             KeyCode::Char('c') if has(KeyModifiers::CONTROL) => return false,
             KeyCode::Char('d') if has(KeyModifiers::CONTROL) && self.editor.text().is_empty() => return false,
@@ -169,7 +156,52 @@ impl Screen {
             KeyCode::End if self.scroll > 0 => self.go(session, isize::MIN),
             _ => keys::edit(&mut self.editor, key),
         }
+        self.on_edit(session);
         true
+    }
+
+    /// Tab begins to choose another conversation and goes on choosing. False if the key has another meaning.
+    fn on_choosing(&mut self, key: KeyCode, session: &mut Session) -> bool {
+        match key {
+            KeyCode::Tab => self.choose(session, 1),
+            KeyCode::BackTab => self.choose(session, -1),
+            KeyCode::Down if self.chosen.is_some() => self.choose(session, 1),
+            KeyCode::Up if self.chosen.is_some() => self.choose(session, -1),
+            KeyCode::Esc if self.chosen.is_some() => self.chosen = None,
+            KeyCode::Enter if self.chosen.is_some() => {
+                if let Some(id) = self.chosen.take() {
+                    self.page.clear();
+                    self.go(session, isize::MIN);
+                    session.open(Target::Conversation(id));
+                }
+            }
+            _ => {
+                self.chosen = None;
+                return false;
+            }
+        }
+        true
+    }
+
+    fn choose(&mut self, session: &Session, step: isize) {
+        let listed = session.client.rooms().listed();
+        let from = self.chosen.as_ref().or(session.client.room().map(|it| it.id()));
+        let place = from.and_then(|from| listed.iter().position(|it| it.id == *from));
+        let next = match place {
+            Some(place) => place.checked_add_signed(step).unwrap_or(listed.len().saturating_sub(1)),
+            None => 0,
+        };
+        self.chosen = listed.get(next).or(listed.first()).map(|it| it.id.clone());
+        if self.chosen.is_none() {
+            let words = "you have no conversations yet: /open USER".to_owned();
+            self.notice = Some((words, false, Instant::now()));
+        }
+    }
+
+    /// What stands in the line may be something that the others are to know of.
+    fn on_edit(&mut self, session: &mut Session) {
+        session.client.on_edit(self.editor.text(), Instant::now());
+        session.perform();
     }
 
     fn enter(&mut self, session: &mut Session) {
@@ -214,7 +246,7 @@ impl Screen {
         }
         (self.total, self.oldest, self.most_scroll) = (picture.total, oldest, picture.most_scroll);
         self.scroll = self.scroll.min(self.most_scroll);
-        self.show(&picture, width).context("cannot draw")
+        self.taken.show(&picture, width).context("cannot draw")
     }
 
     fn picture(&self, session: &Session, now: Instant, width: usize, height: usize) -> Picture {
@@ -222,64 +254,12 @@ impl Screen {
             input: &self.editor,
             page: &self.page,
             notice: self.notice.as_ref().map(|(text, is_bad, _)| (text.as_str(), *is_bad)),
+            chosen: self.chosen.as_ref(),
             scroll: self.scroll,
             zone: &self.zone,
             now,
+            clock: Timestamp::now(),
         };
         view::picture(&session.client, &scene, width, height)
-    }
-
-    fn show(&mut self, picture: &Picture, width: usize) -> std::io::Result<()> {
-        let out = &mut self.taken.0;
-        queue!(out, BeginSynchronizedUpdate, cursor::Hide)?;
-        for (y, row) in (0..).zip(&picture.rows) {
-            queue!(out, cursor::MoveTo(0, y))?;
-            for (text, tone) in row {
-                paint(out, *tone)?;
-                queue!(
-                    out,
-                    Print(text),
-                    SetAttribute(Attribute::Reset),
-                    SetForegroundColor(Color::Reset)
-                )?;
-            }
-            if row.iter().map(|(text, _)| wrap::width(text)).sum::<usize>() < width {
-                queue!(out, Clear(ClearType::UntilNewLine))?;
-            }
-        }
-        let (x, y) = (
-            u16::try_from(picture.cursor),
-            u16::try_from(picture.rows.len().saturating_sub(1)),
-        );
-        queue!(
-            out,
-            cursor::MoveTo(x.unwrap_or(0), y.unwrap_or(0)),
-            cursor::Show,
-            EndSynchronizedUpdate
-        )?;
-        out.flush()
-    }
-}
-
-fn paint(out: &mut Stdout, tone: Tone) -> std::io::Result<()> {
-    const NAMES: [Color; view::NAME_COLOURS as usize] = [
-        Color::Green,
-        Color::Yellow,
-        Color::Magenta,
-        Color::Blue,
-        Color::DarkYellow,
-        Color::DarkGreen,
-    ];
-    match tone {
-        Tone::Plain => Ok(()),
-        Tone::Dim => queue!(out, SetAttribute(Attribute::Dim)),
-        Tone::Name(number) => {
-            let colour = NAMES.get(usize::from(number)).copied().unwrap_or(Color::Green);
-            queue!(out, SetForegroundColor(colour), SetAttribute(Attribute::Bold))
-        }
-        Tone::Own => queue!(out, SetAttribute(Attribute::Bold)),
-        Tone::Read => queue!(out, SetForegroundColor(Color::Cyan)),
-        Tone::Bad => queue!(out, SetForegroundColor(Color::Red)),
-        Tone::Bar => queue!(out, SetAttribute(Attribute::Reverse)),
     }
 }

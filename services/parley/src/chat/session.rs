@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::api::Api;
+use super::api::{Api, Target};
 use super::client::{Answer, Client, Output, Request};
 use super::link::{Link, LinkEvent};
 
@@ -19,7 +19,7 @@ pub(super) const EVENTS: usize = 256;
 const ANSWERS: usize = 16;
 
 /// Frames that one round may bring; with less room than that, the round waits.
-const ROOM: usize = 40;
+const ROOM: usize = 48;
 
 /// For the goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -82,9 +82,15 @@ impl Session {
 
     /// Takes a line of the user. False if it should be kept.
     pub(super) fn on_line(&mut self, line: &str) -> bool {
-        let taken = self.client.on_line(line);
+        let taken = self.client.on_line(line, std::time::Instant::now());
         self.perform();
         taken
+    }
+
+    /// Opens what the user chose.
+    pub(super) fn open(&mut self, target: Target) {
+        self.client.open_target(target);
+        self.perform();
     }
 
     /// Does at once what the client has to do by now.
@@ -131,13 +137,13 @@ impl Session {
         Ok(())
     }
 
-    /// Waits until every message is acked or refused, `patience` at most; gives each output to `tell`.
+    /// Waits until all that the user wanted is done or refused, `patience` at most; gives each output to `tell`.
     ///
     /// # Errors
     /// The server refuses this client for good.
     pub(super) async fn settle(&mut self, patience: Duration, mut tell: impl FnMut(Output)) -> anyhow::Result<()> {
         let waited = timeout(patience, async {
-            while self.client.outbox().waiting() > 0 {
+            while !self.client.is_settled() {
                 self.step().await?;
                 self.client.take_outputs().into_iter().for_each(&mut tell);
             }
@@ -180,6 +186,19 @@ async fn perform(api: &Api, request: Request, history: u32) -> Answer {
             let page = api.history(&id, before, history).await;
             Answer::Page(id, before, page)
         }
-        Request::List => Answer::Listed(api.list().await),
+        Request::List(is_wish) => Answer::Listed(is_wish, api.list().await),
+        Request::Look(id) => {
+            let target = Target::Conversation(id.clone());
+            Answer::Looked(id, api.open(&target).await.map(Box::new))
+        }
+        Request::Presence(users) => Answer::Presence(api.presence(&users).await),
+        Request::Who(id) => {
+            let who = api.who(&id).await;
+            Answer::Who(id, who)
+        }
+        Request::Change(change) => {
+            let changed = api.change(&change).await;
+            Answer::Changed(change, changed)
+        }
     }
 }

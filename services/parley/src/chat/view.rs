@@ -3,15 +3,15 @@
 use std::time::Instant;
 
 use jiff::tz::TimeZone;
-use protocol::{Timestamp, UserId};
+use protocol::client_frame::ChosenStatus;
+use protocol::server_frame;
+use protocol::{ConversationId, Timestamp, UserId};
 
 use super::client::{Client, Status};
 use super::editor::Editor;
-use super::room::{Mark, Message, Room};
-use super::{escape, wrap};
-
-/// Cells for a name; a longer one is cut.
-const NAME: usize = 14;
+use super::feed::feed;
+use super::room::Room;
+use super::{escape, news, people, side, wrap};
 
 /// How many colours names have.
 pub(super) const NAME_COLOURS: u8 = 6;
@@ -30,11 +30,13 @@ pub(super) enum Tone {
     Name(u8),
     /// The own name.
     Own,
+    /// The dot of a status.
+    Dot(server_frame::Status),
     /// The marks of a message that was read.
     Read,
     /// Trouble.
     Bad,
-    /// The bar on top.
+    /// The bar on top, and what is chosen.
     Bar,
 }
 
@@ -53,12 +55,16 @@ pub(super) struct Scene<'a> {
     pub(super) page: &'a [String],
     /// Something to know, and whether it is trouble.
     pub(super) notice: Option<(&'a str, bool)>,
+    /// The conversation that stands to be opened, while the user chooses one.
+    pub(super) chosen: Option<&'a ConversationId>,
     /// How many rows the user has gone back.
     pub(super) scroll: usize,
     /// For the times.
     pub(super) zone: &'a TimeZone,
     /// Now.
     pub(super) now: Instant,
+    /// The same as a time of day.
+    pub(super) clock: Timestamp,
 }
 
 /// A whole screen.
@@ -77,22 +83,35 @@ pub(super) struct Picture {
 /// Draws everything for a terminal of that size.
 pub(super) fn picture(client: &Client, scene: &Scene<'_>, width: usize, height: usize) -> Picture {
     let body = height.saturating_sub(FRAME_ROWS);
-    let page: Vec<Row> = scene
-        .page
-        .iter()
-        .flat_map(|it| wrap::wrap(it, width))
-        .map(|it| vec![(it, Tone::Plain)])
-        .collect();
+    let side_width = side::width(width);
+    let wide = width - side_width;
+    let page: Vec<Row> = match scene.chosen {
+        // Beside the conversation there is no room for the list.
+        Some(_) if side_width == 0 => side::rooms(client, scene.chosen, width, body),
+        _ => scene
+            .page
+            .iter()
+            .flat_map(|it| wrap::wrap(it, wide))
+            .map(|it| vec![(it, Tone::Plain)])
+            .collect(),
+    };
     let feed_rows = body.saturating_sub(page.len());
-    let feed = feed(client, scene.zone, width);
+    let feed = feed(client, scene.zone, wide);
     let most_scroll = feed.len().saturating_sub(feed_rows);
     let scroll = scene.scroll.min(most_scroll);
     let end = feed.len() - scroll;
     let seen = &feed[end.saturating_sub(feed_rows)..end];
-    let mut rows = vec![title(client, width)];
-    rows.extend(std::iter::repeat_n(Row::new(), feed_rows.saturating_sub(seen.len())));
-    rows.extend_from_slice(seen);
-    rows.extend(page.into_iter().take(body));
+    let mut main: Vec<Row> = vec![Row::new(); feed_rows.saturating_sub(seen.len())];
+    main.extend_from_slice(seen);
+    main.extend(page.into_iter().take(body));
+    let mut rows = vec![title(client, scene, width)];
+    match side_width {
+        0 => rows.extend(main),
+        _ => {
+            let side = side::rows(client, scene.chosen, side_width, body);
+            rows.extend(side.into_iter().zip(main).map(|(side, main)| [side, main].concat()));
+        }
+    }
     rows.push(status(client, scene, scroll > 0, width));
     let (input, cursor) = input(scene.input, width);
     rows.push(input);
@@ -104,22 +123,57 @@ pub(super) fn picture(client: &Client, scene: &Scene<'_>, width: usize, height: 
     }
 }
 
-fn title(client: &Client, width: usize) -> Row {
-    let state = match client.status() {
-        Status::Connecting => "connecting",
-        Status::Online => "online",
-        Status::Offline(..) => "offline",
+fn title(client: &Client, scene: &Scene<'_>, width: usize) -> Row {
+    let state = match (client.status(), client.chosen()) {
+        (Status::Connecting, _) => "connecting",
+        (Status::Offline(..), _) => "offline",
+        (Status::Online, None | Some(ChosenStatus::Online)) => "online",
+        (Status::Online, Some(ChosenStatus::Away)) => "away",
+        (Status::Online, Some(ChosenStatus::Dnd)) => "not to be disturbed",
+        (Status::Online, Some(ChosenStatus::Invisible)) => "invisible",
     };
     let right = wrap::cut(&format!("{} · {state} ", escape::line(client.me().as_str())), width);
-    let left = match client.room() {
-        Some(room) => escape::line(&room.title()),
-        None => "Parley".to_owned(),
-    };
+    let left = client
+        .room()
+        .map_or_else(|| "Parley".to_owned(), |room| heading(client, room, scene.clock));
     let left = wrap::cut(&format!(" {left}"), width.saturating_sub(wrap::width(&right) + 1));
     let gap = width.saturating_sub(wrap::width(&left) + wrap::width(&right));
     vec![(format!("{left}{}{right}", " ".repeat(gap)), Tone::Bar)]
 }
 
+/// The open room in one line: whom it is with and how he appears, or how many are in it.
+fn heading(client: &Client, room: &Room, clock: Timestamp) -> String {
+    let title = room.title();
+    let Some(peer) = room.peer() else {
+        let members = match room.members.count() {
+            1 => "1 member".to_owned(),
+            many => format!("{many} members"),
+        };
+        return match client.live().is_known() {
+            true => format!("{title} · {members}, {} here", client.live().count()),
+            false => format!("{title} · {members}"),
+        };
+    };
+    match client.people().status(peer) {
+        None => title,
+        Some(status) => format!(
+            "{} {title} · {}",
+            people::dot(status),
+            appears(client, peer, status, clock)
+        ),
+    }
+}
+
+fn appears(client: &Client, user: &UserId, status: server_frame::Status, clock: Timestamp) -> String {
+    let seen = client.people().last_seen(user);
+    match (status, seen) {
+        (server_frame::Status::Offline, Some(seen)) => format!("last seen {}", people::ago(seen, clock)),
+        _ if client.live().is_present(user) => format!("{}, here", people::words(status)),
+        _ => people::words(status).to_owned(),
+    }
+}
+
+/// What there is to know at the left, who is writing at the right.
 fn status(client: &Client, scene: &Scene<'_>, is_back: bool, width: usize) -> Row {
     let (text, tone) = match (client.status(), scene.notice) {
         (Status::Offline(why, at), _) => {
@@ -134,17 +188,35 @@ fn status(client: &Client, scene: &Scene<'_>, is_back: bool, width: usize) -> Ro
                 false => (format!("offline: {why} · connecting{waiting}"), Tone::Bad),
             }
         }
+        _ if scene.chosen.is_some() => ("Tab goes on · Enter opens · Esc stays here".to_owned(), Tone::Dim),
         (_, Some((notice, is_bad))) => (notice.to_owned(), if is_bad { Tone::Bad } else { Tone::Dim }),
         _ if client.is_loading() => ("loading older messages".to_owned(), Tone::Dim),
         _ if is_back => ("older messages · End goes to the newest".to_owned(), Tone::Dim),
         _ => (String::new(), Tone::Dim),
     };
-    let text = wrap::cut(&text, width.saturating_sub(4));
-    let rule = "─".repeat(width.saturating_sub(wrap::width(&text) + if text.is_empty() { 0 } else { 3 }));
-    match text.is_empty() {
-        true => vec![(rule, Tone::Dim)],
-        false => vec![("─ ".into(), Tone::Dim), (text, tone), (format!(" {rule}"), Tone::Dim)],
+    let writers = client.live().writing().filter(|it| *it != client.me());
+    let writing = news::writing(writers).unwrap_or_default();
+    let writing = wrap::cut(&writing, width.saturating_sub(4));
+    let taken = if writing.is_empty() {
+        0
+    } else {
+        wrap::width(&writing) + 3
+    };
+    let text = wrap::cut(&text, width.saturating_sub(4 + taken));
+    let mut row = Row::new();
+    if !text.is_empty() {
+        row.extend([("─ ".into(), Tone::Dim), (text, tone), (" ".into(), Tone::Dim)]);
     }
+    let used: usize = row.iter().map(|(text, _)| wrap::width(text)).sum();
+    row.push(("─".repeat(width.saturating_sub(used + taken)), Tone::Dim));
+    if !writing.is_empty() {
+        row.extend([
+            (" ".into(), Tone::Dim),
+            (writing, Tone::Plain),
+            (" ─".into(), Tone::Dim),
+        ]);
+    }
+    row
 }
 
 /// The input row and the column of the cursor. A long line is seen around its cursor.
@@ -159,123 +231,6 @@ fn input(editor: &Editor, width: usize) -> (Row, usize) {
         vec![("> ".into(), Tone::Dim), (format!("{before}{after}"), Tone::Plain)],
         2 + wrap::width(before),
     )
-}
-
-/// All messages of the open room, those on their way last.
-fn feed(client: &Client, zone: &TimeZone, width: usize) -> Vec<Row> {
-    let Some(room) = client.room() else {
-        return Vec::new();
-    };
-    let columns = Columns::new(client, room, width);
-    let mut rows = Vec::new();
-    if room.is_loaded() && room.older().is_none() {
-        rows.push(vec![("  the beginning of the conversation".to_owned(), Tone::Dim)]);
-    }
-    let mut day = String::new();
-    for (seq, message) in room.messages() {
-        let date = at(message.at, zone, "%A, %-d %B %Y");
-        if date != day {
-            rows.push(vec![(format!("── {date} ──"), Tone::Dim)]);
-            day = date;
-        }
-        let mark = (message.sender == *client.me()).then(|| match room.mark(seq) {
-            Mark::Sent => ("✓".to_owned(), Tone::Dim),
-            Mark::Delivered => ("✓✓".to_owned(), Tone::Dim),
-            Mark::Read => ("✓✓".to_owned(), Tone::Read),
-        });
-        rows.extend(columns.message(&at(message.at, zone, "%H:%M"), message, mark));
-    }
-    let nowhere = Timestamp::from_millis(0);
-    for pending in client.outbox().of(room.id()) {
-        let (sender, body) = (client.me().clone(), pending.text.clone());
-        let message = Message {
-            sender,
-            body,
-            at: nowhere,
-            is_from_here: true,
-        };
-        let mark = match &pending.refused {
-            None => ("…".to_owned(), Tone::Dim),
-            Some(why) => (format!("✗ {}", escape::line(why)), Tone::Bad),
-        };
-        rows.extend(columns.message("     ", &message, Some(mark)));
-    }
-    rows
-}
-
-/// Time, name and text beside each other.
-struct Columns<'a> {
-    me: &'a UserId,
-    name: usize,
-    text: usize,
-}
-
-impl<'a> Columns<'a> {
-    fn new(client: &'a Client, room: &Room, width: usize) -> Self {
-        let me = client.me();
-        let senders = room.messages().map(|(_, message)| &message.sender).chain([me]);
-        let widest = senders.map(|it| wrap::width(&escape::line(it.as_str()))).max();
-        let name = widest.unwrap_or(0).min(NAME).min(width / 4);
-        Self {
-            me,
-            name,
-            text: width.saturating_sub(name + 8).max(8),
-        }
-    }
-
-    fn message(&self, time: &str, message: &Message, mark: Option<Span>) -> Vec<Row> {
-        let name = wrap::cut(&escape::line(message.sender.as_str()), self.name);
-        let gap = " ".repeat(self.name.saturating_sub(wrap::width(&name)) + 2);
-        let tone = if message.sender == *self.me {
-            Tone::Own
-        } else {
-            Tone::Name(colour(&message.sender))
-        };
-        let indent = " ".repeat(self.name + 8);
-        let mut rows: Vec<Row> = Vec::new();
-        for (index, line) in wrap::wrap(&escape::lines(&message.body), self.text)
-            .into_iter()
-            .enumerate()
-        {
-            rows.push(match index {
-                0 => vec![
-                    (format!("{time} "), Tone::Dim),
-                    (format!("{name}{gap}"), tone),
-                    (line, Tone::Plain),
-                ],
-                _ => vec![(indent.clone(), Tone::Plain), (line, Tone::Plain)],
-            });
-        }
-        let Some((mark, tone)) = mark else {
-            return rows;
-        };
-        let used = rows
-            .last()
-            .and_then(|row| row.last())
-            .map_or(0, |(line, _)| wrap::width(line));
-        match rows.last_mut() {
-            Some(last) if used + 1 + wrap::width(&mark) <= self.text => last.push((format!(" {mark}"), tone)),
-            _ => {
-                let lines = wrap::wrap(&mark, self.text).into_iter();
-                rows.extend(lines.map(|line| vec![(indent.clone(), Tone::Plain), (line, tone)]));
-            }
-        }
-        rows
-    }
-}
-
-fn at(time: Timestamp, zone: &TimeZone, format: &str) -> String {
-    let time = jiff::Timestamp::from_millisecond(time.as_millis()).unwrap_or_default();
-    time.to_zoned(zone.clone()).strftime(format).to_string()
-}
-
-/// The same user has the same colour, always and everywhere.
-fn colour(user: &UserId) -> u8 {
-    let sum = user
-        .as_str()
-        .bytes()
-        .fold(5_381_u32, |sum, byte| sum.wrapping_mul(33) ^ u32::from(byte));
-    u8::try_from(sum % u32::from(NAME_COLOURS)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -40,9 +40,11 @@ fn drawn(client: &Client, input: &Editor, scroll: usize, width: usize, height: u
         input,
         page: &[],
         notice: None,
+        chosen: None,
         scroll,
         zone: &zone,
         now: Instant::now(),
+        clock: Timestamp::EPOCH,
     };
     picture(client, &scene, width, height)
 }
@@ -60,7 +62,7 @@ fn a_conversation_with_its_marks() {
         (4, "bob", "yes"),
         (5, "ann", "good"),
     ]);
-    client.on_line("one more");
+    client.on_line("one more", Instant::now());
     let mut editor = Editor::default();
     editor.insert("typing");
     let picture = drawn(&client, &editor, 0, 40, 11);
@@ -135,4 +137,53 @@ fn a_long_input_is_seen_around_its_cursor() {
     editor.home();
     let (row, cursor) = input(&editor, 13);
     assert_eq!((row[1].0.as_str(), cursor), ("012345678…", 2));
+}
+
+#[test]
+fn the_other_and_how_he_appears_stand_on_top_and_who_writes_at_the_bottom() {
+    let mut client = client(&[(2, "bob", "hello")]);
+    let now = Instant::now();
+    let mut frame = |value: Value| client.on_frame(serde_json::from_value(value).unwrap(), now);
+    frame(json!({"type": "presence", "user_id": "bob", "status": "offline", "last_seen": "1969-12-31T23:00:00Z"}));
+    frame(json!({"type": "typing:started", "conversation_id": ID, "user_id": "bob"}));
+    let rows = texts(&drawn(&client, &Editor::default(), 0, 60, 8));
+    assert!(rows[0].starts_with(" ○ bob · last seen 1 h ago"), "{}", rows[0]);
+    assert!(rows[6].ends_with("── bob is writing… ─"), "{}", rows[6]);
+    assert_eq!(wrap::width(&rows[6]), 60);
+}
+
+#[test]
+fn what_happened_is_a_grey_line_between_the_messages() {
+    let mut client = client(&[(2, "bob", "hello"), (4, "bob", "bye")]);
+    let added = json!({"type": "member:added", "conversation_id": ID, "seq": 3, "user_ids": ["carl"], "by": "bob",
+        "timestamp": "2026-11-22T01:03:00.000Z"});
+    client.on_frame(serde_json::from_value(added).unwrap(), Instant::now());
+    let picture = drawn(&client, &Editor::default(), 0, 60, 8);
+    assert_eq!(
+        texts(&picture)[3..6],
+        ["01:02 bob  hello", "01:03 bob has added carl", "01:02 bob  bye"]
+    );
+    assert_eq!(picture.rows[4][0].1, Tone::Dim);
+}
+
+#[test]
+fn a_wide_terminal_shows_the_conversations_beside_and_a_narrow_one_when_choosing() {
+    let client = client(&[(2, "bob", "hello")]);
+    let wide = texts(&drawn(&client, &Editor::default(), 0, 90, 8));
+    assert!(wide[1].starts_with("Conversations           │"), "{wide:?}");
+    assert!(wide[5].ends_with("│ 01:02 bob  hello"), "{wide:?}");
+    let id = protocol::ConversationId::parse(ID).unwrap();
+    let (zone, editor) = (TimeZone::UTC, Editor::default());
+    let scene = Scene {
+        input: &editor,
+        page: &[],
+        notice: None,
+        chosen: Some(&id),
+        scroll: 0,
+        zone: &zone,
+        now: Instant::now(),
+        clock: Timestamp::EPOCH,
+    };
+    let rows = picture(&client, &scene, 40, 8).rows;
+    assert_eq!(rows[5][0], (format!("  {:<38}", "bob"), Tone::Bar));
 }

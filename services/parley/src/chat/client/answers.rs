@@ -3,36 +3,38 @@
 use std::time::Instant;
 
 use protocol::ConversationId;
-use protocol::http::History;
+use protocol::http::{Conversation, Conversations, History};
 use protocol::rpc::ReceiptKind;
 
 use super::{Answer, Client, Output, READ_AGAIN, Request};
 use crate::chat::api::Failure;
-use crate::chat::{list, room};
+use crate::chat::room;
 
 impl Client {
     pub(in crate::chat) fn on_answer(&mut self, answer: Answer, now: Instant) {
         match answer {
             Answer::Opened(_, Ok(conversation)) => {
                 self.is_opening = false;
-                self.enter(&conversation);
+                self.enter(&conversation, now);
                 self.load();
             }
-            Answer::Page(id, before, Ok(history)) => self.on_page(&id, before, &history, now),
-            Answer::Listed(Ok(conversations)) => {
-                self.listed = list::listed(conversations, &self.me);
-                self.outputs.push(Output::Page(list::shown(&self.listed)));
-            }
             Answer::Opened(target, Err(failure)) => self.on_failure(Request::Open(target), &failure, now),
+            Answer::Page(id, before, Ok(history)) => self.on_page(&id, before, &history, now),
             Answer::Page(id, before, Err(failure)) => {
                 self.is_loading = false;
                 // The newest page is tried again; an older one when the user asks again.
                 match before {
                     None => self.on_failure(Request::History(id, None), &failure, now),
-                    Some(_) => drop(self.fail(failure.words)),
+                    Some(_) => self.problem(failure.words),
                 }
             }
-            Answer::Listed(Err(failure)) => self.on_failure(Request::List, &failure, now),
+            Answer::Listed(is_wish, listed) => self.on_listed(is_wish, listed, now),
+            Answer::Looked(id, looked) => self.on_looked(id, looked.ok().as_deref(), now),
+            // The next one is not far away.
+            Answer::Presence(Err(_)) => {}
+            Answer::Presence(Ok(list)) => self.people.learn_all(&list.presence),
+            Answer::Who(id, who) => self.on_who(&id, who),
+            Answer::Changed(change, changed) => self.on_changed(&change, changed, now),
         }
     }
 
@@ -43,7 +45,50 @@ impl Client {
             self.again = Some((now + READ_AGAIN, request));
         } else {
             self.is_opening = false;
-            self.fail(failure.words.clone());
+            self.problem(failure.words.clone());
+        }
+    }
+
+    fn on_listed(&mut self, is_wish: bool, listed: Result<Conversations, Failure>, now: Instant) {
+        self.wishes = self.wishes.saturating_sub(usize::from(is_wish));
+        match listed {
+            Ok(listed) => {
+                self.rooms.replace(&listed.conversations);
+                self.ask_soon(now);
+                self.confirm_shown(now);
+                if is_wish {
+                    self.outputs.push(Output::Page(self.rooms.lines(&self.people)));
+                }
+            }
+            Err(failure) if is_wish => self.problem(failure.words),
+            // What is shown stays, and every event brings it on.
+            Err(_) => {}
+        }
+    }
+
+    /// Looks how a listed conversation is now; once at a time, however much happens in it.
+    pub(super) fn look(&mut self, id: &ConversationId, newest: u64) {
+        match self.looks.get_mut(id) {
+            Some(known) => *known = newest.max(*known),
+            None => {
+                self.looks.insert(id.clone(), newest);
+                self.requests.push(Request::Look(id.clone()));
+            }
+        }
+    }
+
+    fn on_looked(&mut self, id: ConversationId, conversation: Option<&Conversation>, now: Instant) {
+        let newest = self.looks.remove(&id).unwrap_or_default();
+        let Some(conversation) = conversation else {
+            return;
+        };
+        self.rooms.learn(conversation);
+        if let Some(room) = self.room.as_mut().filter(|it| *it.id() == id) {
+            room.learn(conversation);
+        }
+        self.confirm_shown(now);
+        if conversation.seq < newest {
+            self.look(&id, newest);
         }
     }
 

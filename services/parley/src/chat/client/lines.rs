@@ -1,21 +1,42 @@
 //! What a line of the user does to the client.
 
-use protocol::ClientId;
-use protocol::client_frame::{MessageKind, MessageSend, checked_text};
+use std::time::Instant;
 
-use super::{Client, Output, Request};
+use protocol::ClientId;
+use protocol::client_frame::{ChosenStatus, MessageKind, MessageSend, checked_text};
+
+use super::{Change, Client, Output, Request};
 use crate::chat::api::Target;
 use crate::chat::command::{self, Line};
 use crate::chat::escape;
 
 impl Client {
     /// Takes a line of the user. False if the text was not taken and should be kept for another try.
-    pub(in crate::chat) fn on_line(&mut self, line: &str) -> bool {
-        match command::parse(line, self.room.is_some()) {
+    pub(in crate::chat) fn on_line(&mut self, line: &str, now: Instant) -> bool {
+        let bare_opens = self.room.is_none() && !self.was_closed;
+        match command::parse(line, bare_opens) {
             Line::Empty => {}
-            Line::Text(text) => return self.send(text),
+            Line::Text(text) => {
+                self.typist.stop(now);
+                return self.send(text);
+            }
             Line::Open(which) => return self.open(which),
-            Line::List => self.requests.push(Request::List),
+            Line::List => {
+                self.wishes += 1;
+                self.requests.push(Request::List(true));
+            }
+            Line::Group(users) => return self.make_group(users),
+            Line::Invite(users) => return self.invite(users),
+            Line::Remove(user) => return self.remove(user),
+            Line::Leave => {
+                let me = self.me.clone();
+                return self.change(|id| Change::Remove(id, me));
+            }
+            Line::Role(user, role) => return self.set_role(user, role),
+            Line::Name(name) => return self.change(|id| Change::Rename(id, name.to_owned())),
+            Line::Who => return self.who(),
+            Line::Status(status) => self.choose(status),
+            Line::Usage(usage) => return self.fail(format!("say {usage}")),
             Line::History => self.load_older(true),
             Line::Help => self
                 .outputs
@@ -48,7 +69,7 @@ impl Client {
 
     fn send(&mut self, text: &str) -> bool {
         let Some(room) = &self.room else {
-            return self.fail("no conversation is open: /open one first".into());
+            return self.no_room();
         };
         if self.outbox.is_full() {
             return self.fail("too many messages wait to be sent: wait until the server has taken some".into());
@@ -71,21 +92,33 @@ impl Client {
     }
 
     fn open(&mut self, which: &str) -> bool {
-        let listed = which
-            .parse::<usize>()
-            .ok()
-            .and_then(|number| self.listed.get(number.checked_sub(1)?));
-        let target = match listed {
-            Some(listed) => Some(Target::Conversation(listed.id.clone())),
+        let numbered = which.parse::<usize>().ok().and_then(|it| self.rooms.numbered(it));
+        let target = match numbered {
+            Some(id) => Some(Target::Conversation(id.clone())),
             None => Target::parse(which),
         };
         match target {
-            Some(target) => {
-                self.is_opening = true;
-                self.requests.push(Request::Open(target));
-            }
+            Some(target) => self.open_target(target),
             None => return self.fail("a user's id has at most 128 bytes".into()),
         }
         true
+    }
+
+    /// Opens a conversation of the list.
+    pub(in crate::chat) fn open_target(&mut self, target: Target) {
+        self.is_opening = true;
+        self.requests.push(Request::Open(target));
+    }
+
+    fn choose(&mut self, status: ChosenStatus) {
+        self.chosen = Some((status, false));
+        let words = match status {
+            ChosenStatus::Online => "as online, and as away after a while",
+            ChosenStatus::Away => "as away",
+            ChosenStatus::Dnd => "as not to be disturbed",
+            ChosenStatus::Invisible => "as offline",
+        };
+        self.outputs
+            .push(Output::Notice(format!("from now on others see you {words}")));
     }
 }

@@ -1,11 +1,14 @@
 //! What the chat reads and makes by HTTP, and failures in plain words.
 
+mod groups;
+
 use std::time::Duration;
 
 use anyhow::Context;
-use protocol::http::{Conversation, Conversations, CreateConversation, History, Problem};
+use bytes::Bytes;
+use protocol::http::{Conversation, Conversations, CreateConversation, History, HistoryAccess, Problem};
 use protocol::server_frame::ConversationType;
-use protocol::{Code, ConversationId, UserId};
+use protocol::{ClientId, Code, ConversationId, UserId};
 use reqwest::{Client, RequestBuilder};
 use serde::de::DeserializeOwned;
 
@@ -25,6 +28,8 @@ pub(super) enum Target {
     Conversation(ConversationId),
     /// The direct conversation with a user, made if it is not there.
     User(UserId),
+    /// A group with these, made once under that id.
+    Group(Vec<UserId>, ClientId),
 }
 
 impl Target {
@@ -46,6 +51,17 @@ pub(super) struct Failure {
     pub(super) is_passing: bool,
     /// Whether nobody answered at all.
     pub(super) is_unreachable: bool,
+}
+
+impl Failure {
+    /// One that trying again does not help.
+    fn lasting(words: String) -> Self {
+        Self {
+            words,
+            is_passing: false,
+            is_unreachable: false,
+        }
+    }
 }
 
 /// The server's HTTP interface, for one user.
@@ -73,24 +89,28 @@ impl Api {
         })
     }
 
-    /// Reads a conversation, or makes a direct one.
+    /// Reads a conversation, or makes one.
     ///
     /// # Errors
     /// See [`Failure`].
     pub(super) async fn open(&self, target: &Target) -> Result<Conversation, Failure> {
+        let make = |conversation_type, members: &[UserId], client_id: Option<&ClientId>| {
+            self.client
+                .post(self.server.http("/v1/conversations"))
+                .json(&CreateConversation {
+                    conversation_type,
+                    name: None,
+                    members: members.to_vec(),
+                    client_id: client_id.cloned(),
+                    history: HistoryAccess::All,
+                })
+        };
         let request = match target {
             Target::Conversation(id) => self
                 .client
                 .get(self.server.http(&format!("/v1/conversations/{}", id.as_str()))),
-            Target::User(user) => self
-                .client
-                .post(self.server.http("/v1/conversations"))
-                .json(&CreateConversation {
-                    conversation_type: ConversationType::Direct,
-                    name: None,
-                    members: vec![user.clone()],
-                    client_id: None,
-                }),
+            Target::User(user) => make(ConversationType::Direct, std::slice::from_ref(user), None),
+            Target::Group(users, client_id) => make(ConversationType::Group, users, Some(client_id)),
         };
         self.call(request).await
     }
@@ -126,12 +146,20 @@ impl Api {
     }
 
     async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
-        let failed = |words: String| Failure {
-            words,
-            is_passing: false,
-            is_unreachable: false,
-        };
-        let token = self.tokens.token().map_err(|error| failed(format!("{error:#}")))?;
+        let body = self.body(request).await?;
+        serde_json::from_slice(&body).map_err(|error| {
+            Failure::lasting(format!(
+                "{} answered, but not as a Parley server does: {error}",
+                self.server.http("")
+            ))
+        })
+    }
+
+    async fn body(&self, request: RequestBuilder) -> Result<Bytes, Failure> {
+        let token = self
+            .tokens
+            .token()
+            .map_err(|error| Failure::lasting(format!("{error:#}")))?;
         let response = request
             .bearer_auth(token)
             .send()
@@ -140,16 +168,11 @@ impl Api {
         let status = response.status();
         let body = response.bytes().await.map_err(|error| self.no_answer(&error))?;
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| {
-                failed(format!(
-                    "{} answered, but not as a Parley server does: {error}",
-                    self.server.http("")
-                ))
-            });
+            return Ok(body);
         }
         match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) => Err(self.refused(&problem)),
-            Err(_) => Err(failed(format!(
+            Err(_) => Err(Failure::lasting(format!(
                 "{} answered {status}: is it a Parley server?",
                 self.server.http("")
             ))),

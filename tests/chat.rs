@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::harness::{Deployment, shared, until};
+use crate::harness::{Deployment, shared};
 
 struct Chat {
     input: Option<ChildStdin>,
@@ -93,10 +93,7 @@ async fn when_its_node_dies_it_reconnects_and_loses_nothing() {
     let old = deployment.kill("connection-0");
     bobs.say("said while the node was gone").await;
     deployment.restarted("connection-0", old).await;
-    until("the node to be back", Duration::from_secs(10), async || {
-        room.users[0].socket().upgrade().await.is_ok().then_some(())
-    })
-    .await;
+    deployment.answers().await;
     room.users[0].api.say(&room.id, "after").await;
     bobs.expect("after").await;
     assert_eq!(bobs.end().await, Some(0));

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use rand::Rng;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
+use crate::harness::faults::Victims;
 use crate::harness::{Deployment, Storm, process};
 
 /// Acks to wait for between two faults.
@@ -51,30 +53,41 @@ async fn killing_mongod_loses_nothing() {
     assert_survives(&["mongod", "mongod", "mongod"]).await;
 }
 
+/// What is killed, and the milliseconds until the next: by a seed that is printed, and that this variable sets.
+const SEED: &str = "PARLEY_TEST_SEED";
+
+fn schedule() -> Vec<(&'static str, u64)> {
+    const NAMES: [&str; 7] = [
+        "connection-0",
+        "connection-1",
+        "message-0",
+        "message-1",
+        "presence-0",
+        "nats",
+        "mongod",
+    ];
+    let given = std::env::var(SEED).ok();
+    let seed = given.map_or_else(rand::random, |it| it.parse().expect("a seed is a number"));
+    println!("{SEED}={seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    (0..8)
+        .map(|_| (NAMES[rng.random_range(0..NAMES.len())], rng.random_range(200..1_500)))
+        .collect()
+}
+
 #[tokio::test]
 async fn killing_all_kinds_at_random_loses_nothing() {
     let deployment = launch().await;
     let storm = Storm::gather(&deployment).await;
     let faults = async {
+        let mut victims = Victims::default();
         storm.acked(BETWEEN).await;
-        for _ in 0..8 {
-            let (name, pause_ms) = {
-                let mut rng = rand::rng();
-                let names = [
-                    "connection-0",
-                    "connection-1",
-                    "message-0",
-                    "message-1",
-                    "nats",
-                    "mongod",
-                ];
-                (names[rng.random_range(0..names.len())], rng.random_range(200..1_500))
-            };
+        for (name, pause_ms) in schedule() {
             println!("kill {name}, then {pause_ms} ms");
-            let pid = deployment.pid(name);
-            process::signal(pid, Signal::SIGKILL);
+            victims.kill(&deployment, name);
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         }
+        victims.back(&deployment).await;
         storm.acked(BETWEEN).await;
     };
     storm.during(faults).await;

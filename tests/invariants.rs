@@ -244,3 +244,69 @@ fn a_refused_resume_is_caught() {
             .insert(0, json!({"type": "resync", "reason": "expired"}));
     });
 }
+
+fn member(seq: u64, kind: &str, user: &str) -> Value {
+    json!({"type": kind, "conversation_id": "c", "seq": seq, "user_ids": [user], "by": "ann", "timestamp": "t"})
+}
+
+/// The honest history, in which 3 adds Eve and 5 removes her: she has exactly 3 to 5.
+fn with_a_guest() -> (Vec<View>, Vec<Stored>) {
+    let (mut views, mut stored) = honest();
+    let (added, removed) = (member(3, "member:added", "eve"), member(5, "member:removed", "eve"));
+    for frames in views.iter_mut().flat_map(|it| &mut it.sockets).map(|it| &mut it.frames) {
+        frames.retain(|it| it["type"] != "message:ack" || (it["seq"] != 3 && it["seq"] != 5));
+        for frame in frames.iter_mut().filter(|it| it["type"] == "message:incoming") {
+            match frame["seq"].as_u64() {
+                Some(3) => *frame = added.clone(),
+                Some(5) => *frame = removed.clone(),
+                _ => {}
+            }
+        }
+    }
+    views[0].sockets[0].frames.extend([added.clone(), removed.clone()]);
+    (stored[0].log[1], stored[0].log[3]) = (added.clone(), removed.clone());
+    stored[0].forwards.retain(|it| it["seq"] != 3 && it["seq"] != 5);
+    stored[0].backwards.retain(|it| it["seq"] != 3 && it["seq"] != 5);
+    let mut welcome = added;
+    welcome["conversation"] = json!({"conversation_id": "c"});
+    views.push(view("eve", vec![socket(None, vec![welcome, event(4), removed])]));
+    (views, stored)
+}
+
+#[test]
+fn a_guest_who_has_exactly_his_stay_passes() {
+    let (views, stored) = with_a_guest();
+    assert_eq!(violations(&views, &stored), Vec::<String>::new());
+}
+
+#[test]
+fn a_guest_who_saw_more_than_his_stay_is_caught() {
+    let (mut views, stored) = with_a_guest();
+    views[2].sockets[0].frames.push(event(6));
+    let found = violations(&views, &stored);
+    assert!(
+        found.contains(&"eve saw [6] of c while he was no member of it".into()),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_guest_who_never_heard_of_his_removal_is_caught() {
+    let (mut views, stored) = with_a_guest();
+    views[2].sockets[0].frames.pop();
+    let found = violations(&views, &stored);
+    assert!(found.contains(&"eve lacks [5] of c up to 6".into()), "{found:?}");
+}
+
+#[test]
+fn a_log_with_a_gap_is_caught() {
+    assert_caught("the log of c is not dense", |_, stored| drop(stored[0].log.remove(2)));
+}
+
+#[test]
+fn a_read_mark_that_goes_back_is_caught() {
+    let mark = |seq: u64| json!({"type": "message:read", "conversation_id": "c", "user_id": "ann", "seq": seq});
+    assert_caught("after 5 came", |views, _| {
+        views[1].sockets[1].frames.extend([mark(4), mark(5), mark(4)]);
+    });
+}

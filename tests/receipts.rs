@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::{Client, Room, shared};
 
 /// A room with three messages of the first member (seq 2 to 4), and a socket of each.
-async fn three() -> (Room<2>, [Client; 2], Vec<Value>) {
+pub async fn three() -> (Room<2>, [Client; 2], Vec<Value>) {
     let room = shared().await.direct().await;
     let sockets = [room.users[0].connect().await, room.users[1].connect_at(1).await];
     let mut acks = Vec::new();
@@ -16,13 +16,13 @@ async fn three() -> (Room<2>, [Client; 2], Vec<Value>) {
     (room, sockets, acks)
 }
 
-fn mark(kind: &str, room: &str, more: Value) -> Value {
+pub fn mark(kind: &str, room: &str, more: Value) -> Value {
     let mut frame = json!({"type": kind, "conversation_id": room, "ref": "mark"});
     frame.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     frame
 }
 
-async fn assert_told(socket: &Client, kind: &str, room: &str, user: &str, seq: u64) {
+pub async fn assert_told(socket: &Client, kind: &str, room: &str, user: &str, seq: u64) {
     let told = socket.expect(kind).await;
     assert_eq!(
         (&told["conversation_id"], &told["user_id"]),
@@ -159,44 +159,70 @@ async fn a_mark_at_a_message_of_another_conversation_is_refused() {
 }
 
 #[tokio::test]
-async fn a_resume_brings_the_marks_that_changed_before_its_checkpoint() {
-    let (room, [ann, bob], _) = three().await;
-    let cursor = ann.settled_cursor().await;
-    ann.kill().await;
-    // Another device hears of it, so that it is certain to have happened.
-    let desktop = room.users[0].connect_at(1).await;
-    for (kind, seq) in [("message:delivered", 4), ("message:read", 3)] {
-        bob.send(mark(kind, &room.id, json!({"seq": seq}))).await;
-        assert_told(&desktop, kind, &room.id, &room.users[1].id, seq).await;
+async fn late_and_doubled_marks_of_two_devices_on_two_nodes_never_go_back() {
+    let (room, [ann, phone], _) = three().await;
+    let tablet = room.users[1].connect().await;
+    for number in 5..=40 {
+        room.users[0].api.say(&room.id, &number.to_string()).await;
     }
-    let again = room.users[0].socket().resume(&cursor).connect().await;
-    again.expect("checkpoint").await;
-    let frames = again.frames.all();
-    let checkpoint = frames.iter().position(|it| it["type"] == "checkpoint").unwrap();
-    for (kind, seq) in [("message:delivered", 4), ("message:read", 3)] {
-        let found = frames[..checkpoint].iter().find(|it| it["type"] == kind);
-        assert_eq!(
-            found.map(|it| &it["seq"]),
-            Some(&json!(seq)),
-            "{kind} before the checkpoint: {frames:?}"
-        );
+    // Each device on its own goes up and down: 4, 3, 4, 6, 5, 6, 8, …
+    for seq in (4..=40_u64).step_by(2) {
+        for it in [seq, seq - 1, seq] {
+            phone.send(mark("message:read", &room.id, json!({"seq": it}))).await;
+            tablet
+                .send(mark("message:read", &room.id, json!({"seq": it - 1})))
+                .await;
+        }
+    }
+    ann.frames
+        .frame("the highest", |it| it["type"] == "message:read" && it["seq"] == 40)
+        .await;
+    let told: Vec<u64> = ann
+        .frames
+        .all()
+        .iter()
+        .filter(|it| it["type"] == "message:read")
+        .filter_map(|it| it["seq"].as_u64())
+        .collect();
+    assert!(told.is_sorted_by(|one, other| one < other), "{told:?}");
+    for node in [0, 1] {
+        assert_eq!(room.users[1].api_at(node).conversation(&room.id).await["read_seq"], 40);
     }
 }
 
 #[tokio::test]
-async fn marks_are_shown_with_the_members() {
-    let (room, [ann, bob], _) = three().await;
-    for (kind, seq) in [("message:delivered", 4), ("message:read", 3)] {
-        bob.send(mark(kind, &room.id, json!({"seq": seq}))).await;
-        assert_told(&ann, kind, &room.id, &room.users[1].id, seq).await;
+async fn a_mark_in_a_conversation_that_one_has_left_is_not_found() {
+    let room = shared().await.group(["ann", "bob"]).await;
+    let bob = &room.users[1];
+    let (anns, bobs) = (room.users[0].connect().await, bob.connect_at(1).await);
+    let ack = anns.say(&room.id, "one").await;
+    bob.api.remove(&room.id, &bob.id).await;
+    for more in [json!({"seq": 2}), json!({"server_id": ack["server_id"]})] {
+        bobs.send(mark("message:read", &room.id, more)).await;
+        assert_eq!(bobs.expect_error("not_found").await["ref"], "mark");
     }
-    let path = format!("/v1/conversations/{}", room.id);
-    let seen_by_ann = room.users[0].api.get(&path).await.ok();
-    let members = seen_by_ann["members"].as_array().unwrap();
-    let bobs = members
-        .iter()
-        .find(|it| it["user_id"] == room.users[1].id.as_str())
-        .unwrap();
-    assert_eq!((&bobs["read_seq"], &bobs["delivered_seq"]), (&json!(3), &json!(4)));
-    assert_eq!(room.users[1].api_at(1).get(&path).await.ok()["read_seq"], 3);
+    anns.barrier().await;
+    assert_eq!(anns.frames.count("message:read"), 0);
+}
+
+#[tokio::test]
+async fn a_mark_at_a_message_that_is_not_there_is_refused() {
+    let (room, [ann, bob], _) = three().await;
+    for server_id in [
+        format!("{}-99", room.id),
+        format!("{}-0", room.id),
+        room.id.clone(),
+        "x".repeat(5_000),
+    ] {
+        bob.send(mark("message:read", &room.id, json!({"server_id": server_id})))
+            .await;
+        let error = bob.expect("error").await;
+        assert!(
+            matches!(error["code"].as_str(), Some("not_found" | "invalid")),
+            "{error}"
+        );
+    }
+    bob.send(mark("message:read", &room.id, json!({"seq": 4}))).await;
+    assert_told(&ann, "message:read", &room.id, &room.users[1].id, 4).await;
+    assert_eq!(ann.frames.count("message:read"), 1);
 }

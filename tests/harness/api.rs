@@ -6,7 +6,11 @@ use serde_json::{Value, json};
 
 use super::wait::until;
 
+/// How long any call may take: a little more than the longest poll.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(75);
+
 /// Calls with one user's token.
+#[derive(Clone)]
 pub struct Api {
     base: String,
     token: String,
@@ -55,7 +59,7 @@ impl Api {
     /// `base` is a node's `http://HOST:PORT`.
     pub fn new(base: &str, token: &str) -> Self {
         let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(20))
+            .timeout(ANSWER_PATIENCE)
             .build()
             .expect("an HTTP client");
         Self {
@@ -99,17 +103,45 @@ impl Api {
         self.call(self.http.get(self.url(path)).query(query)).await
     }
 
+    pub async fn patch(&self, path: &str, body: &Value) -> Reply {
+        self.call(self.http.patch(self.url(path)).json(body)).await
+    }
+
+    /// A GET that may get no answer, as from a node that is not there.
+    pub async fn try_get(&self, path: &str) -> Option<Reply> {
+        self.try_call(self.http.get(self.url(path))).await.ok()
+    }
+
+    /// A GET whose answer is read bit by bit.
+    pub(super) async fn stream(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
+        // One that never ends must outlive the patience for a call.
+        let http = reqwest::Client::builder().build().expect("an HTTP client");
+        let mut request = http.get(self.url(path));
+        if !self.token.is_empty() {
+            request = request.bearer_auth(&self.token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = tokio::time::timeout(super::PATIENCE, request.send()).await;
+        answer.expect("an answer in time").expect("an answer")
+    }
+
+    pub(super) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, self.url(path))
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
 
-    async fn call(&self, request: reqwest::RequestBuilder) -> Reply {
+    pub(super) async fn call(&self, request: reqwest::RequestBuilder) -> Reply {
         self.try_call(request)
             .await
             .unwrap_or_else(|error| panic!("no answer: {error:?}"))
     }
 
-    async fn try_call(&self, request: reqwest::RequestBuilder) -> reqwest::Result<Reply> {
+    pub(super) async fn try_call(&self, request: reqwest::RequestBuilder) -> reqwest::Result<Reply> {
         let began = Instant::now();
         let request = if self.token.is_empty() {
             request

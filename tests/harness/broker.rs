@@ -53,6 +53,13 @@ impl Broker {
         self.ask(&format!("STREAM.INFO.{stream}"), &json!({})).await
     }
 
+    /// How many receipts were ever written.
+    pub async fn receipts(&self) -> u64 {
+        self.info("RECEIPTS").await["state"]["last_seq"]
+            .as_u64()
+            .expect("a number")
+    }
+
     /// Waits until the log holds no entry of a conversation any more, which may take its maximum age and the server's
     /// own rhythm of removing.
     pub async fn forgets(&self, conversation: &str) {

@@ -103,6 +103,12 @@ impl Client {
         error
     }
 
+    /// Sends a message that must be `not_found`.
+    pub async fn expect_no_such_room(&self, conversation: &str) {
+        let id = self.send_message(conversation, "into a room that is not there").await;
+        self.wait_error(&id, "not_found").await;
+    }
+
     /// Waits for the answer to a send, which must be of that type.
     async fn answer_to(&self, client_id: &str, kind: &str) -> Value {
         let answers =

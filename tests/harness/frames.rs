@@ -142,12 +142,22 @@ impl Frames {
     }
 
     /// Waits for the next frame, not taken yet, that passes.
-    pub async fn frame(&self, wanted: &str, mut passes: impl FnMut(&Value) -> bool) -> Value {
+    pub async fn frame(&self, wanted: &str, passes: impl FnMut(&Value) -> bool) -> Value {
+        self.frame_within(wanted, PATIENCE, passes).await.0
+    }
+
+    /// The same with another patience; also when it came.
+    pub async fn frame_within(
+        &self,
+        wanted: &str,
+        patience: Duration,
+        mut passes: impl FnMut(&Value) -> bool,
+    ) -> (Value, Instant) {
         let choose = |what: &What| match what {
             What::Frame(frame) if passes(frame) => Some(frame.clone()),
             _ => None,
         };
-        self.wait(wanted, PATIENCE, choose).await.0
+        self.wait(wanted, patience, choose).await
     }
 
     fn tail(&self) -> String {

@@ -1,5 +1,6 @@
 //! The one checker of what must hold after any storm: acked means delivered exactly once to every member, in `seq`
-//! order and without a gap, and stored exactly once.
+//! order and without a gap, and stored exactly once; who was a member for a while has exactly what happened then; read
+//! marks never go back.
 //!
 //! Pure: it looks at what clients recorded and at what was read back, and lists every violation.
 
@@ -8,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use serde_json::Value;
 
 use super::frames::is_durable;
+use super::views;
 
 /// What one installation of the app saw, over all its sockets.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +32,7 @@ pub struct SocketView {
 #[derive(Debug, Clone, Default)]
 pub struct Stored {
     pub conversation: String,
+    /// The members at `from`. Who came or went later is in the log.
     pub members: Vec<String>,
     /// The first `seq` that happened when all installations had been connected once.
     pub from: u64,
@@ -46,26 +49,17 @@ pub fn violations(views: &[View], stored: &[Stored]) -> Vec<String> {
     let mut found = Vec::new();
     for view in views {
         let name = &view.user;
-        found.extend(order(view).into_iter().map(|it| format!("{name}: {it}")));
-        found.extend(resumes(view).into_iter().map(|it| format!("{name}: {it}")));
-        found.extend(acks(view).into_iter().map(|it| format!("{name}: {it}")));
-        found.extend(overtaken(view).into_iter().map(|it| format!("{name}: {it}")));
+        found.extend(views::order(view).into_iter().map(|it| format!("{name}: {it}")));
+        found.extend(views::resumes(view).into_iter().map(|it| format!("{name}: {it}")));
+        found.extend(views::acks(view).into_iter().map(|it| format!("{name}: {it}")));
+        found.extend(views::overtaken(view).into_iter().map(|it| format!("{name}: {it}")));
+        found.extend(views::marks(view).into_iter().map(|it| format!("{name}: {it}")));
     }
     for stored in stored {
-        let of_room = views.iter().filter(|it| stored.members.contains(&it.user));
-        let of_room: Vec<&View> = of_room.collect();
         found.extend(content(views, stored));
-        found.extend(complete(&of_room, stored));
         found.extend(read_back(stored));
-        let strangers = views.iter().filter(|it| !stored.members.contains(&it.user));
-        for view in strangers.filter(|it| {
-            it.frames()
-                .any(|f| f["conversation_id"] == stored.conversation.as_str())
-        }) {
-            found.push(format!(
-                "{} is no member of {} and was sent frames of it",
-                view.user, stored.conversation
-            ));
+        for view in views {
+            found.extend(complete(view, stored));
         }
     }
     found.sort();
@@ -99,12 +93,32 @@ pub fn assert_all_hold(views: &[View], stored: &[Stored]) {
     );
 }
 
+impl Stored {
+    /// What a user is to see of the conversation: from when he became a member until he was one no more, both included.
+    pub fn visible(&self, user: &str) -> BTreeSet<u64> {
+        let names = |event: &Value, kind: &str| {
+            let users = event["user_ids"].as_array().filter(|_| event["type"] == kind);
+            users.is_some_and(|it| it.iter().any(|it| it == user))
+        };
+        let mut here = self.members.iter().any(|it| it == user);
+        let mut seqs = BTreeSet::new();
+        for event in self.log.iter().filter(|it| is_durable(it) && seq(it) >= self.from) {
+            here |= names(event, "member:added");
+            if here {
+                seqs.insert(seq(event));
+            }
+            here &= !names(event, "member:removed");
+        }
+        seqs
+    }
+}
+
 impl View {
-    fn frames(&self) -> impl Iterator<Item = &Value> {
+    pub(super) fn frames(&self) -> impl Iterator<Item = &Value> {
         self.sockets.iter().flat_map(|it| &it.frames)
     }
 
-    fn acks(&self) -> impl Iterator<Item = &Value> {
+    pub(super) fn acks(&self) -> impl Iterator<Item = &Value> {
         self.frames().filter(|it| it["type"] == "message:ack")
     }
 
@@ -113,124 +127,12 @@ impl View {
     }
 }
 
-fn conversation(frame: &Value) -> &str {
+pub(super) fn conversation(frame: &Value) -> &str {
     frame["conversation_id"].as_str().unwrap_or("(no conversation_id)")
 }
 
-fn seq(frame: &Value) -> u64 {
+pub(super) fn seq(frame: &Value) -> u64 {
     frame["seq"].as_u64().unwrap_or(0)
-}
-
-/// On each socket: rising, without a gap, the acks of own messages counted; nothing twice.
-fn order(view: &View) -> Vec<String> {
-    let mut found = Vec::new();
-    // An ack is not ordered with the events around it and may even come on a later socket: all of them count.
-    let mut known: HashSet<(&str, u64)> = view.acks().map(|it| (conversation(it), seq(it))).collect();
-    let mut begun: HashMap<&str, u64> = HashMap::new();
-    for (index, socket) in view.sockets.iter().enumerate() {
-        let mut last: HashMap<&str, u64> = HashMap::new();
-        for event in socket.frames.iter().filter(|it| is_durable(it)) {
-            let (room, seq) = (conversation(event), seq(event));
-            match last.insert(room, seq) {
-                Some(before) if before == seq => found.push(format!("socket {index}: {room} {seq} came twice")),
-                Some(before) if before > seq => found.push(format!("socket {index}: {room} {seq} after {before}")),
-                _ => {}
-            }
-            let first = *begun.entry(room).or_insert(seq);
-            let gap: Vec<u64> = (first..seq).filter(|it| !known.contains(&(room, *it))).collect();
-            if !gap.is_empty() {
-                found.push(format!("socket {index}: {room} {seq} came before {gap:?}"));
-                known.extend(gap.into_iter().map(|it| (room, it)));
-            }
-            known.insert((room, seq));
-        }
-    }
-    found
-}
-
-/// Nothing that came before a checkpoint comes again on a socket that resumes from it; no resume was refused.
-fn resumes(view: &View) -> Vec<String> {
-    let mut found = Vec::new();
-    for (index, socket) in view.sockets.iter().enumerate() {
-        if let Some(resync) = socket.frames.iter().find(|it| it["type"] == "resync") {
-            found.push(format!("socket {index}: the resume was refused: {resync}"));
-        }
-        let Some(cursor) = &socket.resume else { continue };
-        let before = before_cursor(&view.sockets[..index], cursor);
-        for event in socket.frames.iter().filter(|it| is_durable(it)) {
-            if before.contains(&(conversation(event), seq(event))) {
-                let (room, seq) = (conversation(event), seq(event));
-                found.push(format!(
-                    "socket {index}: {room} {seq} came again, though before the checkpoint"
-                ));
-            }
-        }
-    }
-    found
-}
-
-/// The events that had come when the cursor was given out for the last time.
-fn before_cursor<'a>(sockets: &'a [SocketView], cursor: &str) -> HashSet<(&'a str, u64)> {
-    // A resumed `ready` repeats the old position: what came after it on the socket before is not behind it.
-    let fresh = |it: &Value| it["type"] == "checkpoint" || (it["type"] == "ready" && it["resumed"] == false);
-    let gives = |it: &Value| it["cursor"] == cursor && fresh(it);
-    let given = sockets.iter().enumerate().rev().find_map(|(index, socket)| {
-        let at = socket.frames.iter().rposition(gives)?;
-        Some((index, at))
-    });
-    let Some((index, at)) = given else {
-        return HashSet::new();
-    };
-    let earlier = sockets[..index].iter().flat_map(|it| &it.frames);
-    let events = earlier.chain(&sockets[index].frames[..at]).filter(|it| is_durable(it));
-    events.map(|it| (conversation(it), seq(it))).collect()
-}
-
-/// All acks of one client id are the same, apart from `duplicate` and `ref`.
-fn acks(view: &View) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut first: HashMap<(&str, &str), &Value> = HashMap::new();
-    for ack in view.acks() {
-        let id = ack["client_id"].as_str().unwrap_or("(none)");
-        let original = *first.entry((conversation(ack), id)).or_insert(ack);
-        let same = ["server_id", "seq", "timestamp"]
-            .iter()
-            .all(|field| original[field] == ack[field]);
-        if !same {
-            found.push(format!("the retry of {id} was answered {ack}, the original {original}"));
-        }
-    }
-    found
-}
-
-/// Sends of one socket to one conversation have their `seq` in the order sent, retries excepted.
-fn overtaken(view: &View) -> Vec<String> {
-    let mut found = Vec::new();
-    // What was answered by an error has no known outcome: it may still become a message, at any place.
-    let retries = view
-        .sockets
-        .iter()
-        .flat_map(|it| &it.sent)
-        .filter(|it| it["retry"] == true);
-    let errors = view.frames().filter(|it| it["type"] == "error");
-    let excepted: HashSet<&Value> = retries.chain(errors).map(|it| &it["client_id"]).collect();
-    let seqs: HashMap<&Value, u64> = view.acks().map(|it| (&it["client_id"], seq(it))).collect();
-    for (index, socket) in view.sockets.iter().enumerate() {
-        let mut last: HashMap<&str, u64> = HashMap::new();
-        for send in socket.sent.iter().filter(|it| !excepted.contains(&it["client_id"])) {
-            let Some(&seq) = seqs.get(&send["client_id"]) else {
-                continue;
-            };
-            let before = last.insert(conversation(send), seq).unwrap_or(0);
-            if before > seq {
-                let room = conversation(send);
-                found.push(format!(
-                    "socket {index}: {room} {seq} was sent after what became {before}"
-                ));
-            }
-        }
-    }
-    found
 }
 
 /// The same event is the same for everybody, live, replayed, acked and stored; a client id has one `seq`.
@@ -288,33 +190,36 @@ fn without_type(event: &Value) -> Value {
     let mut plain = event.clone();
     if let Some(fields) = plain.as_object_mut() {
         fields.remove("type");
+        // For those alone who were added.
+        fields.remove("conversation");
     }
     plain
 }
 
-/// Every installation of every member has everything, up to the same head.
-fn complete(views: &[&View], stored: &Stored) -> Vec<String> {
+/// An installation has everything that its user is to see, and nothing else.
+fn complete(view: &View, stored: &Stored) -> Vec<String> {
     let mut found = Vec::new();
+    let (user, room) = (&view.user, &stored.conversation);
     let head = stored.log.iter().chain(&stored.forwards).map(seq).max().unwrap_or(0);
-    for view in views {
-        let seen = view.frames().filter(|it| is_durable(it) || it["type"] == "message:ack");
-        let seen: BTreeSet<u64> = seen
-            .filter(|it| conversation(it) == stored.conversation)
-            .map(seq)
-            .collect();
-        let lacks: Vec<u64> = (stored.from..=head).filter(|it| !seen.contains(it)).collect();
-        if !lacks.is_empty() {
-            found.push(format!(
-                "{} lacks {lacks:?} of {} up to {head}",
-                view.user, stored.conversation
-            ));
-        }
-        if let Some(beyond) = seen.last().filter(|&&it| it > head) {
-            found.push(format!(
-                "{} saw {} {beyond}, past the stored head {head}",
-                view.user, stored.conversation
-            ));
-        }
+    let visible = stored.visible(user);
+    if visible.is_empty() && view.frames().any(|it| conversation(it) == room) {
+        return vec![format!("{user} is no member of {room} and was sent frames of it")];
+    }
+    let seen = view.frames().filter(|it| is_durable(it) || it["type"] == "message:ack");
+    let seen: BTreeSet<u64> = seen.filter(|it| conversation(it) == room).map(seq).collect();
+    let lacks: Vec<&u64> = visible.difference(&seen).collect();
+    if !lacks.is_empty() {
+        found.push(format!("{user} lacks {lacks:?} of {room} up to {head}"));
+    }
+    if let Some(beyond) = seen.last().filter(|&&it| it > head) {
+        found.push(format!("{user} saw {room} {beyond}, past the stored head {head}"));
+    }
+    let foreign = seen
+        .iter()
+        .filter(|it| (stored.from..=head).contains(*it) && !visible.contains(it));
+    let foreign: Vec<&u64> = foreign.collect();
+    if !foreign.is_empty() {
+        found.push(format!("{user} saw {foreign:?} of {room} while he was no member of it"));
     }
     found
 }
@@ -326,6 +231,11 @@ fn read_back(stored: &Stored) -> Vec<String> {
     let forwards: Vec<u64> = stored.forwards.iter().map(seq).collect();
     let mut backwards: Vec<u64> = stored.backwards.iter().map(seq).collect();
     backwards.reverse();
+    let logged: Vec<u64> = stored.log.iter().map(seq).filter(|it| *it >= stored.from).collect();
+    let head = logged.last().copied().unwrap_or(0);
+    if logged != (stored.from..=head).collect::<Vec<_>>() {
+        found.push(format!("the log of {room} is not dense: {logged:?}"));
+    }
     let messages = stored
         .log
         .iter()

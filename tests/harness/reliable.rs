@@ -1,5 +1,5 @@
 //! What a mobile app does: it keeps what is not acked as pending, reconnects with backoff anywhere and resumes with its
-//! cursor, sends pending messages again under the same client id, and drops what it has already.
+//! cursor, sends pending messages again under the same client id, drops what it has already, and says what was read.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,12 +15,11 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::client_id;
 use super::connect::Connect;
-use super::invariants::{SocketView, View};
+use super::invariants::View;
+use super::outbox::Memory;
 use super::people::User;
 use super::wait::until;
 
-/// An unanswered send is repeated after this.
-const ACK_PATIENCE: Duration = Duration::from_secs(3);
 /// A socket from which nothing comes for this long, in spite of pings, is given up.
 const SILENCE_PATIENCE: Duration = Duration::from_secs(4);
 const PING_EVERY: Duration = Duration::from_millis(500);
@@ -35,24 +34,7 @@ struct State {
     connect: Connect,
     nodes: usize,
     work: Notify,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Default)]
-struct Inner {
-    view: View,
-    cursor: Option<String>,
-    pending: Vec<Pending>,
-    acked: usize,
-    refused: Vec<Value>,
-}
-
-struct Pending {
-    client_id: String,
-    conversation: String,
-    text: String,
-    retry: bool,
-    due: Instant,
+    memory: Mutex<Memory>,
 }
 
 type Stream = WebSocketStream<TcpStream>;
@@ -64,18 +46,12 @@ impl Reliable {
             connect: user.socket().device(&client_id()),
             nodes: user.nodes().len(),
             work: Notify::new(),
-            inner: Mutex::new(Inner {
-                view: View {
-                    user: user.id.clone(),
-                    sockets: Vec::new(),
-                },
-                ..Inner::default()
-            }),
+            memory: Mutex::new(Memory::of(&user.id)),
         });
         let task = tokio::spawn(Arc::clone(&state).run(first_node));
         let app = Self { state, task };
         until("the app to connect", super::PATIENCE, async || {
-            app.state.inner.lock().unwrap().cursor.clone()
+            app.state.memory.lock().unwrap().cursor.clone()
         })
         .await;
         app
@@ -83,26 +59,18 @@ impl Reliable {
 
     /// Sends a message now or as soon as possible.
     pub fn send(&self, conversation: &str, text: String) {
-        let (client_id, conversation) = (client_id(), conversation.to_owned());
-        let pending = Pending {
-            client_id,
-            conversation,
-            text,
-            retry: false,
-            due: Instant::now(),
-        };
-        self.state.inner.lock().unwrap().pending.push(pending);
+        self.state.memory.lock().unwrap().send(conversation, text);
         self.state.work.notify_one();
     }
 
     /// How many messages wait for their ack.
     pub fn pending(&self) -> usize {
-        self.state.inner.lock().unwrap().pending.len()
+        self.state.memory.lock().unwrap().pending.len()
     }
 
     /// How many messages were acked.
     pub fn acked(&self) -> usize {
-        self.state.inner.lock().unwrap().acked
+        self.state.memory.lock().unwrap().acked
     }
 
     /// Waits until everything is acked.
@@ -117,29 +85,46 @@ impl Reliable {
             all,
         )
         .await;
-        let refused = &self.state.inner.lock().unwrap().refused;
+        let refused = &self.state.memory.lock().unwrap().refused;
         assert!(refused.is_empty(), "refused: {refused:?}");
     }
 
     /// Waits until events or acks up to `seq` have come.
     pub async fn caught_up(&self, conversation: &str, seq: u64, patience: Duration) {
         let reached = async || {
-            let inner = self.state.inner.lock().unwrap();
-            let frames = inner.view.sockets.iter().rev().flat_map(|it| it.frames.iter().rev());
+            let memory = self.state.memory.lock().unwrap();
+            let frames = memory.view.sockets.iter().rev().flat_map(|it| it.frames.iter().rev());
             let mut own = frames.filter(|it| it["conversation_id"] == conversation);
             own.any(|it| it["seq"].as_u64() >= Some(seq)).then_some(())
         };
         until(&format!("{} to see seq {seq}", self.user()), patience, reached).await;
     }
 
+    /// Waits until it was told that another user has read everything up to `seq`.
+    pub async fn told_read(&self, conversation: &str, user: &str, seq: u64, patience: Duration) {
+        let told = async || {
+            let memory = self.state.memory.lock().unwrap();
+            let frames = memory.view.sockets.iter().rev().flat_map(|it| it.frames.iter().rev());
+            let mut marks = frames.filter(|it| {
+                it["type"] == "message:read" && it["conversation_id"] == conversation && it["user_id"] == user
+            });
+            marks.any(|it| it["seq"].as_u64() >= Some(seq)).then_some(())
+        };
+        let what = format!(
+            "{} to be told that {user} has read {conversation} up to {seq}",
+            self.user()
+        );
+        until(&what, patience, told).await;
+    }
+
     /// Ends the app; what it saw.
     pub fn finish(self) -> View {
         self.task.abort();
-        std::mem::take(&mut self.state.inner.lock().unwrap().view)
+        std::mem::take(&mut self.state.memory.lock().unwrap().view)
     }
 
     fn user(&self) -> String {
-        self.state.inner.lock().unwrap().view.user.clone()
+        self.state.memory.lock().unwrap().view.user.clone()
     }
 }
 
@@ -153,16 +138,16 @@ impl State {
     async fn run(self: Arc<Self>, first_node: usize) {
         let mut backoff = Duration::from_millis(50);
         for attempt in first_node.. {
-            let resume = self.inner.lock().unwrap().cursor.clone();
+            let resume = self.memory.lock().unwrap().cursor.clone();
             let mut connect = self.connect.clone().node(attempt % self.nodes).first_frame();
             if let Some(cursor) = &resume {
                 connect = connect.resume(cursor);
             }
             let opened = tokio::time::timeout(Duration::from_secs(2), connect.upgrade()).await;
             if let Ok(Ok(stream)) = opened {
-                let sockets = self.inner.lock().unwrap().view.sockets.len();
+                let sockets = self.memory.lock().unwrap().view.sockets.len();
                 self.session(stream, connect.auth_frame(), resume).await;
-                let got_on = self.inner.lock().unwrap().view.sockets.len() > sockets;
+                let got_on = self.memory.lock().unwrap().view.sockets.len() > sockets;
                 backoff = if got_on { Duration::from_millis(50) } else { backoff };
             }
             let jitter = rand::rng().random_range(0..50);
@@ -185,15 +170,14 @@ impl State {
                     Some(Ok(Message::Text(text))) => {
                         heard = Instant::now();
                         let frame = serde_json::from_str(&text).expect("the server sends JSON");
-                        ready |= self.on_frame(frame, &resume);
+                        ready |= self.memory.lock().unwrap().on_frame(frame, &resume);
                     }
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                     Some(Ok(_)) => heard = Instant::now(),
                 },
                 () = self.work.notified() => {}
                 _ = timer.tick() => {
-                    let ping = Message::text(r#"{"type":"ping"}"#);
-                    if heard.elapsed() > SILENCE_PATIENCE || (ready && stream.send(ping).await.is_err()) {
+                    if heard.elapsed() > SILENCE_PATIENCE || (ready && self.on_tick(&mut stream).await.is_err()) {
                         return;
                     }
                 }
@@ -204,85 +188,22 @@ impl State {
         }
     }
 
-    /// Records a frame; whether it was `ready`.
-    fn on_frame(&self, frame: Value, resume: &Option<String>) -> bool {
-        let mut inner = self.inner.lock().unwrap();
-        let is_ready = frame["type"] == "ready";
-        match frame["type"].as_str().expect("a frame has a type") {
-            "ready" => {
-                inner.view.sockets.push(SocketView {
-                    resume: resume.clone(),
-                    ..SocketView::default()
-                });
-                inner.take_cursor(&frame);
-                for pending in &mut inner.pending {
-                    pending.due = Instant::now();
-                }
-            }
-            "checkpoint" => inner.take_cursor(&frame),
-            "message:ack" => {
-                let before = inner.pending.len();
-                inner.pending.retain(|it| frame["client_id"] != it.client_id.as_str());
-                inner.acked += before - inner.pending.len();
-            }
-            "error" => inner.on_error(&frame),
-            "pong" => return false,
-            _ => {}
-        }
-        if let Some(socket) = inner.view.sockets.last_mut() {
-            socket.frames.push(frame);
-        }
-        is_ready
-    }
-
-    async fn send_due(&self, stream: &mut Stream) -> Result<(), ()> {
-        let now = Instant::now();
-        let due = self.inner.lock().unwrap().due(now);
-        for frame in due {
+    /// Pings, and marks what has come meanwhile as read.
+    async fn on_tick(&self, stream: &mut Stream) -> Result<(), ()> {
+        let marks = self.memory.lock().unwrap().marks();
+        let frames = std::iter::once(json!({"type": "ping"})).chain(marks);
+        for frame in frames {
             stream.feed(Message::text(frame.to_string())).await.map_err(drop)?;
         }
         stream.flush().await.map_err(drop)
     }
-}
 
-impl Inner {
-    fn take_cursor(&mut self, frame: &Value) {
-        self.cursor = Some(frame["cursor"].as_str().expect("a cursor is a string").to_owned());
-    }
-
-    /// The frames that are to be sent now, which are noted as sent on the present socket.
-    fn due(&mut self, now: Instant) -> Vec<Value> {
-        let mut frames = Vec::new();
-        for it in self.pending.iter_mut().filter(|it| it.due <= now) {
-            let mut frame = super::message(&it.client_id, &it.conversation, &it.text);
-            if it.retry {
-                frame["retry"] = json!(true);
-            }
-            (it.retry, it.due) = (true, now + ACK_PATIENCE);
-            frames.push(frame);
+    async fn send_due(&self, stream: &mut Stream) -> Result<(), ()> {
+        let now = Instant::now();
+        let due = self.memory.lock().unwrap().due(now);
+        for frame in due {
+            stream.feed(Message::text(frame.to_string())).await.map_err(drop)?;
         }
-        if let Some(socket) = self.view.sockets.last_mut() {
-            socket.sent.extend(frames.iter().cloned());
-        }
-        frames
-    }
-
-    /// What may pass is tried again later; the rest is refused for good.
-    fn on_error(&mut self, error: &Value) {
-        let passing = matches!(error["code"].as_str(), Some("unavailable" | "rate_limited"));
-        let wait = Duration::from_millis(error["retry_after_ms"].as_u64().unwrap_or(300));
-        let found = self
-            .pending
-            .iter()
-            .position(|it| error["client_id"] == it.client_id.as_str());
-        match found {
-            Some(at) if passing => self.pending[at].due = Instant::now() + wait,
-            Some(at) => {
-                self.pending.remove(at);
-                self.refused.push(error.clone());
-            }
-            None if passing => {}
-            None => self.refused.push(error.clone()),
-        }
+        stream.flush().await.map_err(drop)
     }
 }

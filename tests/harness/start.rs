@@ -245,6 +245,7 @@ pub async fn tuned() -> &'static Deployment {
                 .env("PARLEY_CONNECTION__HEARTBEAT_MS", "1000")
                 .env("PARLEY_CONNECTION__SENDS_PER_SECOND", "0")
                 .env("PARLEY_STREAM__DUPLICATE_WINDOW", "2s")
+                .env("PARLEY_PRESENCE__AWAY_AFTER", "1s")
                 .env("PARLEY_HTTP__QUERY_TOKEN", "true")
                 .env(
                     "PARLEY_HTTP__ALLOWED_ORIGINS",

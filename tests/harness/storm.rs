@@ -1,34 +1,52 @@
-//! A storm: apps that talk in several conversations while something breaks, and the check afterwards.
+//! A storm: apps that talk and read in several conversations, in one of which people come and go, while something breaks,
+//! and the check afterwards.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use rand::seq::IndexedRandom;
+use serde_json::Value;
 
 use super::deployment::Deployment;
 use super::frames::is_durable;
+use super::groups::Change;
 use super::invariants::{Stored, View, assert_all_hold};
 use super::people::User;
 use super::reliable::Reliable;
 use super::wait::until;
 
-/// How long recovery may take once the last fault is over.
+/// How long it may take, once every process is back and answers, until every app has all its acks, all events and all
+/// read marks.
 const RECOVERY: Duration = Duration::from_secs(25);
 
 /// Forty bursts a second: whatever dies, dies with work in its hands.
 const BURST: u32 = 10;
+
+/// Between two changes of who is in the club.
+const CHANGE_EVERY: Duration = Duration::from_millis(150);
 
 /// Users with their apps, and conversations that all of them saw being created.
 pub struct Storm<'a> {
     deployment: &'a Deployment,
     users: Vec<User>,
     apps: Vec<(usize, Reliable)>,
-    rooms: Vec<(String, Vec<usize>)>,
+    rooms: Vec<StormRoom>,
     /// Of the first user, who is in every room: from before everything.
     origin: String,
 }
 
+struct StormRoom {
+    id: String,
+    /// Who created it comes first, and is never removed.
+    founders: Vec<usize>,
+    /// Who stays throughout, and talks.
+    talkers: Vec<usize>,
+}
+
 impl<'a> Storm<'a> {
-    /// Five users, the first with two devices; one group of all, one of three, and a direct conversation.
+    /// Five users, the first with two devices; one group of all, one of three, a direct conversation, and a club of which
+    /// two stay and three come and go.
     pub async fn gather(deployment: &'a Deployment) -> Self {
         let users = deployment.users(["ann", "bob", "eve", "joe", "kim"]).await;
         let users: Vec<User> = users.into();
@@ -37,44 +55,88 @@ impl<'a> Storm<'a> {
         for (node, user) in [0, 0, 1, 2, 3, 4].into_iter().enumerate() {
             apps.push((user, Reliable::start(&users[user], node).await));
         }
-        let id = |user: usize| users[user].id.as_str();
-        let all = users[0].api.group(&[id(1), id(2), id(3), id(4)]).await;
-        let three = users[2].api.group(&[id(0), id(3)]).await;
-        let pair = users[1].api.direct(id(0)).await;
-        let rooms = vec![(all, vec![0, 1, 2, 3, 4]), (three, vec![0, 2, 3]), (pair, vec![0, 1])];
-        Self {
+        let mut storm = Self {
             deployment,
             users,
             apps,
-            rooms,
+            rooms: Vec::new(),
             origin,
-        }
+        };
+        storm.found(&[0, 1, 2, 3, 4], &[0, 1, 2, 3, 4]).await;
+        storm.found(&[2, 0, 3], &[2, 0, 3]).await;
+        let pair = storm.users[1].api.direct(&storm.users[0].id).await;
+        storm.rooms.push(StormRoom {
+            id: pair,
+            founders: vec![1, 0],
+            talkers: vec![1, 0],
+        });
+        storm.found(&[0, 2, 3], &[0, 2]).await;
+        storm
     }
 
-    /// Sends bursts of messages, from everybody to everywhere, until `faults` is over.
+    async fn found(&mut self, founders: &[usize], talkers: &[usize]) {
+        let others: Vec<&str> = founders[1..].iter().map(|&it| self.users[it].id.as_str()).collect();
+        self.rooms.push(StormRoom {
+            id: self.users[founders[0]].api.group(&others).await,
+            founders: founders.into(),
+            talkers: talkers.into(),
+        });
+    }
+
+    /// Sends bursts of messages, from everybody to everywhere, and lets people come and go, until `faults` is over.
     pub async fn during<T>(&self, faults: impl Future<Output = T>) -> T {
+        let over = AtomicBool::new(false);
+        let faults = async {
+            let result = faults.await;
+            over.store(true, Ordering::Relaxed);
+            result
+        };
+        tokio::join!(faults, self.talk(&over), self.come_and_go(&over)).0
+    }
+
+    async fn talk(&self, over: &AtomicBool) {
         let mut timer = tokio::time::interval(Duration::from_millis(25));
-        let mut count = 0;
-        tokio::pin!(faults);
-        loop {
-            tokio::select! {
-                result = &mut faults => return result,
-                _ = timer.tick() => {
-                    for _ in 0..BURST {
-                        count += 1;
-                        self.send_one(count);
-                    }
-                }
+        for burst in 0.. {
+            timer.tick().await;
+            if over.load(Ordering::Relaxed) {
+                return;
             }
+            (0..BURST).for_each(|number| self.send_one(burst * BURST + number));
         }
     }
 
     fn send_one(&self, number: u32) {
         let mut rng = rand::rng();
-        let (room, members) = self.rooms.choose(&mut rng).expect("there are rooms");
-        let here: Vec<_> = self.apps.iter().filter(|(user, _)| members.contains(user)).collect();
+        let room = self.rooms.choose(&mut rng).expect("there are rooms");
+        let here: Vec<_> = self
+            .apps
+            .iter()
+            .filter(|(user, _)| room.talkers.contains(user))
+            .collect();
         let (_, app) = here.choose(&mut rng).expect("every room has members");
-        app.send(room, format!("message {number}"));
+        app.send(&room.id, format!("message {number}"));
+    }
+
+    /// Adds to the club and removes from it through any node. What becomes of a request in a storm is not known: the log
+    /// tells.
+    async fn come_and_go(&self, over: &AtomicBool) {
+        let club = self.rooms.last().expect("the club is the last");
+        let guests: Vec<usize> = (0..self.users.len()).filter(|it| !club.talkers.contains(it)).collect();
+        let owner = &self.users[club.founders[0]];
+        for number in 0.. {
+            tokio::time::sleep(CHANGE_EVERY).await;
+            if over.load(Ordering::Relaxed) {
+                break;
+            }
+            let (guest, name) = (&*self.users[guests[number % guests.len()]].id, format!("name {number}"));
+            let change = match number / guests.len() % 3 {
+                0 => Change::Add(&[guest]),
+                1 => Change::Remove(guest),
+                _ => Change::Rename(&name),
+            };
+            let api = owner.api_at(number % owner.nodes().len());
+            let _ = api.try_change(&club.id, change).await;
+        }
     }
 
     /// Waits until so many more messages are acked: work that a fault is to hit.
@@ -88,22 +150,27 @@ impl<'a> Storm<'a> {
         self.apps.iter().map(|(_, app)| app.acked()).sum()
     }
 
-    /// Waits until all is calm, and checks everything.
+    /// Waits until everything is back and all is calm, and checks everything.
     pub async fn check(self) {
+        self.deployment.answers().await;
+        // Whatever change was under way is over now.
+        let club = self.rooms.last().expect("the club is the last");
+        let owner = &self.users[club.founders[0]].api;
+        owner.change_patiently(&club.id, Change::Rename("the end")).await.ok();
         let deadline = Instant::now() + RECOVERY;
-        for (_, app) in &self.apps {
-            app.all_acked(deadline.saturating_duration_since(Instant::now())).await;
-        }
-        let mut stored = Vec::new();
-        for (room, members) in &self.rooms {
-            stored.push(self.read_back(room, members).await);
-        }
-        for ((room, members), stored) in self.rooms.iter().zip(&stored) {
-            let head = stored.log.iter().filter_map(|it| it["seq"].as_u64()).max().unwrap_or(0);
-            for (_, app) in self.apps.iter().filter(|(user, _)| members.contains(user)) {
-                app.caught_up(room, head, deadline.saturating_duration_since(Instant::now()))
-                    .await;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        join_all(self.apps.iter().map(|(_, app)| app.all_acked(left()))).await;
+        let mut stored = self.logs().await;
+        join_all(self.apps.iter().map(async |(user, app)| {
+            for (room, stored) in self.rooms.iter().zip(&stored) {
+                self.assert_caught_up(*user, app, room, stored, left()).await;
             }
+        }))
+        .await;
+        for stored in &mut stored {
+            let api = &self.users[0].api;
+            stored.forwards = api.history_forwards(&stored.conversation, 200).await;
+            stored.backwards = api.history_backwards(&stored.conversation, 37).await;
         }
         let views: Vec<View> = self.apps.into_iter().map(|(_, app)| app.finish()).collect();
         println!("{}", summary(&views));
@@ -111,20 +178,48 @@ impl<'a> Storm<'a> {
         self.deployment.verify().await;
     }
 
-    async fn read_back(&self, room: &str, members: &[usize]) -> Stored {
-        let api = &self.users[0].api;
-        let (log, _) = api.since(&self.origin, 500).await;
-        Stored {
-            conversation: room.into(),
-            members: members.iter().map(|&it| self.users[it].id.clone()).collect(),
+    /// What the log tells of each room.
+    async fn logs(&self) -> Vec<Stored> {
+        let (log, _) = self.users[0].api.since(&self.origin, 500).await;
+        let of_room = |room: &StormRoom| Stored {
+            conversation: room.id.clone(),
+            members: room.founders.iter().map(|&it| self.users[it].id.clone()).collect(),
             from: 1,
-            forwards: api.history_forwards(room, 200).await,
-            backwards: api.history_backwards(room, 37).await,
             log: log
-                .into_iter()
-                .filter(|it| it["conversation_id"] == room)
-                .filter(is_durable)
+                .iter()
+                .filter(|it| is_durable(it) && it["conversation_id"] == room.id.as_str())
+                .cloned()
                 .collect(),
+            ..Stored::default()
+        };
+        self.rooms.iter().map(of_room).collect()
+    }
+
+    /// Everything that its user is to see has come to an app, and that those who stay have read it.
+    async fn assert_caught_up(
+        &self,
+        user: usize,
+        app: &Reliable,
+        room: &StormRoom,
+        stored: &Stored,
+        patience: Duration,
+    ) {
+        let deadline = Instant::now() + patience;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let Some(last) = stored.visible(&self.users[user].id).pop_last() else {
+            return;
+        };
+        app.caught_up(&room.id, last, left()).await;
+        let head = stored.log.last().and_then(|it| it["seq"].as_u64());
+        let stays = room.talkers.contains(&user);
+        for &other in room.talkers.iter().filter(|&&it| stays && it != user) {
+            app.told_read(
+                &room.id,
+                &self.users[other].id,
+                head.expect("a room is created"),
+                left(),
+            )
+            .await;
         }
     }
 }
@@ -134,11 +229,15 @@ fn summary(views: &[View]) -> String {
     let frames = || views.iter().flat_map(|it| &it.sockets).flat_map(|it| &it.frames);
     let count = |kind: &str| frames().filter(|it| it["type"] == kind).count();
     let duplicates = frames().filter(|it| it["duplicate"] == true).count();
+    let changes = |it: &&Value| it["type"].as_str().is_some_and(|it| it.starts_with("member:"));
     format!(
-        "{} sockets, {} acks ({duplicates} duplicates), {} events, {} checkpoints, {} errors",
+        "{} sockets, {} acks ({duplicates} duplicates), {} events ({} of coming and going), {} read marks, {} checkpoints, \
+         {} errors",
         views.iter().map(|it| it.sockets.len()).sum::<usize>(),
         count("message:ack"),
         frames().filter(|it| is_durable(it)).count(),
+        frames().filter(changes).count(),
+        count("message:read"),
         count("checkpoint"),
         count("error"),
     )

@@ -1,0 +1,141 @@
+//! The conversation list of somebody with very many conversations.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::harness::{User, tuned};
+
+const CONVERSATIONS: usize = 5_000;
+
+/// Ann with so many conversations, one of them with Bob, in which she has more unread than are counted.
+struct Busy {
+    ann: User,
+    bob: User,
+    with_bob: String,
+}
+
+async fn busy() -> &'static Busy {
+    static BUSY: OnceCell<Busy> = OnceCell::const_new();
+    BUSY.get_or_init(async || {
+        let [ann, bob] = tuned().await.users(["ann", "bob"]).await;
+        let with_bob = bob.api.direct(&ann.id).await;
+        let creating = (1..CONVERSATIONS).map(async |it| {
+            let other = format!("{}-friend-{it}", ann.id);
+            ann.api_at(it % 2).direct(&other).await
+        });
+        let began = Instant::now();
+        futures_util::stream::iter(creating)
+            .buffer_unordered(32)
+            .for_each(async |_| ())
+            .await;
+        println!("{CONVERSATIONS} conversations in {:?}", began.elapsed());
+        let socket = bob.connect().await;
+        socket.say_all(&with_bob, (0..120).map(|it| it.to_string())).await;
+        Busy { ann, bob, with_bob }
+    })
+    .await
+}
+
+/// When something happened in it last.
+fn active_at(conversation: &Value) -> &str {
+    let last = conversation["last_message"]["timestamp"].as_str();
+    last.or(conversation["created_at"].as_str()).unwrap()
+}
+
+#[tokio::test]
+async fn its_pages_have_each_of_5_000_once_and_the_most_recently_active_first() {
+    let busy = busy().await;
+    let (mut all, mut next) = (Vec::new(), String::new());
+    loop {
+        let page = busy
+            .ann
+            .api
+            .get(&format!("/v1/conversations?limit=200{next}"))
+            .await
+            .ok();
+        all.extend(page["conversations"].as_array().unwrap().clone());
+        match page["next"].as_str() {
+            Some(token) => next = format!("&next={}", crate::harness::escaped(token)),
+            None => break,
+        }
+    }
+    let ids: HashSet<&str> = all.iter().map(|it| it["conversation_id"].as_str().unwrap()).collect();
+    assert_eq!((all.len(), ids.len()), (CONVERSATIONS, CONVERSATIONS));
+    assert!(all.iter().map(active_at).is_sorted_by(|one, other| one >= other));
+}
+
+#[tokio::test]
+async fn its_unread_is_capped_and_its_last_message_is_there() {
+    let busy = busy().await;
+    let shown = busy.ann.api.conversation(&busy.with_bob).await;
+    assert_eq!(
+        (&shown["unread"], &shown["last_message"]["text"]),
+        (&json!(100), &json!("119"))
+    );
+    let page = busy.ann.api.get("/v1/conversations?limit=1").await.ok();
+    assert_eq!(page["conversations"], json!([shown]), "also in the list");
+}
+
+/// Six times what it takes in a debug build on two idle cores.
+const PAGE: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn a_page_of_it_comes_within_a_second() {
+    let busy = busy().await;
+    let mut times = Vec::new();
+    for number in 0..9 {
+        times.push(busy.ann.api_at(number % 2).get("/v1/conversations").await.took);
+    }
+    times.sort();
+    println!("a page of 50 of {CONVERSATIONS}: {times:?}");
+    assert!(times[4] < PAGE, "the median of {times:?}");
+}
+
+#[tokio::test]
+async fn a_socket_of_such_a_user_is_ready_soon() {
+    let busy = busy().await;
+    let began = Instant::now();
+    let socket = busy.ann.connect_at(1).await;
+    println!("ready after {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    busy.bob.api.say(&busy.with_bob, "119").await;
+    socket.expect_text("119").await;
+}
+
+#[tokio::test]
+async fn a_socket_subscribes_to_a_thousand_rooms_and_not_to_one_more() {
+    let busy = busy().await;
+    let mut rooms = Vec::new();
+    let mut next = String::new();
+    while rooms.len() < 1_001 {
+        let page = busy
+            .ann
+            .api
+            .get(&format!("/v1/conversations?limit=200{next}"))
+            .await
+            .ok();
+        let list = page["conversations"].as_array().unwrap();
+        rooms.extend(list.iter().map(|it| it["conversation_id"].as_str().unwrap().to_owned()));
+        next = format!("&next={}", crate::harness::escaped(page["next"].as_str().unwrap()));
+    }
+    let socket = busy.ann.connect().await;
+    for (number, room) in rooms[..1_001].iter().enumerate() {
+        socket
+            .send(json!({"type": "subscribe", "conversation_id": room, "ref": number}))
+            .await;
+    }
+    let last = |it: &Value| it["ref"] == 1_000;
+    let (answer, _) = socket
+        .frames
+        .frame_within("the last answer", Duration::from_secs(30), last)
+        .await;
+    assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!("invalid")));
+    crate::harness::counted(&socket.frames, "subscribed", 1_000).await;
+    // With one less there is place again.
+    socket.unsubscribe(&rooms[0]).await;
+    socket.subscribe(&rooms[1_000]).await;
+}

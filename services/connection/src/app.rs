@@ -31,6 +31,10 @@ pub const DRAIN_SPREAD: Duration = Duration::from_secs(2);
 pub const DRAIN_SOCKET: Duration = Duration::from_secs(4);
 /// After this the process leaves, whoever is still there.
 const DRAIN_MOST: Duration = Duration::from_secs(7);
+/// Sends that the message service has not answered: about what it takes in a second on a small machine.
+const SENDS_UNANSWERED: usize = 2_048;
+/// Receipts that it has not answered: in large groups it lets each watermark rest for half a second.
+const CONFIRMS_UNANSWERED: usize = 16_384;
 /// For the tails to reach the log's end at the start.
 const WARM_UP_MOST: Duration = Duration::from_secs(30);
 
@@ -128,11 +132,11 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
         .map_err(streams_error)?;
     ready.set("nats", true);
     whole_directory(&bus, &shutdown).await;
-    let sends = Batcher::start(&bus)
+    let sends = Batcher::start(&bus, SENDS_UNANSWERED)
         .await
         .map_err(anyhow::Error::msg)
         .context("subscribing to answers")?;
-    let confirmations = Batcher::start(&bus)
+    let confirmations = Batcher::start(&bus, CONFIRMS_UNANSWERED)
         .await
         .map_err(anyhow::Error::msg)
         .context("subscribing to answers")?;

@@ -95,3 +95,42 @@ pub(crate) async fn store_event(log: &Log, event: &Event) -> Result<(), LogError
         .try_collect::<()>()
         .await
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::Timestamp;
+    use protocol::server_frame::{MemberAdded, MemberRemoved};
+
+    use super::*;
+    use crate::conversation::state::tests::{ann_and_bob, user};
+
+    #[test]
+    fn a_membership_ends_with_the_start_that_it_had() {
+        let mut state = ann_and_bob();
+        let added = Event::Added(
+            MemberAdded {
+                conversation_id: state.id.clone(),
+                seq: 5,
+                user_ids: vec![user("eve")],
+                by: user("ann"),
+                timestamp: Timestamp::from_millis(1),
+                conversation: None,
+            },
+            3,
+        );
+        let entry = |it: &(UserId, Membership)| (it.0.as_str().to_owned(), it.1.since, it.1.until);
+        let of = |state: &State, event: &Event| changed(state, event).iter().map(entry).collect::<Vec<_>>();
+        assert_eq!(of(&state, &added), [("eve".to_owned(), 5, None)]);
+        state.apply(&added);
+        let removed = MemberRemoved {
+            conversation_id: state.id.clone(),
+            seq: 9,
+            user_ids: vec![user("eve")],
+            by: user("eve"),
+            owner: Some(user("bob")),
+            timestamp: Timestamp::from_millis(1),
+        };
+        let removed = Event::Removed(removed, 2);
+        assert_eq!(of(&state, &removed), [("eve".to_owned(), 5, Some(9))]);
+    }
+}

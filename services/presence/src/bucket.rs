@@ -186,8 +186,11 @@ async fn another(bus: &Bus, store: &Store, identity: u64) {
 /// An entry that cannot be read is skipped and counted: a newer version may have written it.
 fn parse(store: &Store, message: &Message) -> Option<Change> {
     let key = message.subject.strip_prefix(&store.prefix)?;
-    let operation = message.headers.as_ref().and_then(|it| it.get("KV-Operation"));
-    let deleted = operation.is_some_and(|it| it.as_str() != "PUT");
+    let headers = message.headers.as_ref();
+    let operation = headers.and_then(|it| it.get("KV-Operation"));
+    // The server's own word for a key that ran out.
+    let marker = headers.and_then(|it| it.get("Nats-Marker-Reason"));
+    let deleted = marker.is_some() || operation.is_some_and(|it| it.as_str() != "PUT");
     let change = parse_entry(key, &message.payload, deleted);
     if change.is_none() {
         metrics::counter!("parley_unreadable_total", "what" => "status").increment(1);

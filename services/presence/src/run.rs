@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use crate::bucket::{BucketEvent, Change};
-use crate::core::{Beat, Core, Counts, Effect, Now};
+use crate::core::{Beat, Core, Counts, Effect, Now, Sizes};
 use crate::heard::{Ears, Heard, REPLICA};
 use crate::service::Service;
 
@@ -57,9 +57,9 @@ pub(crate) async fn run(
         for event in &batch {
             note_bucket(event, &readiness);
         }
-        let (effects, counts) = take_in(&service, batch, link_changed);
+        let (effects, counts, sizes) = take_in(&service, batch, link_changed);
         readiness.set("nats", service.bus.is_up());
-        count(&service, counts);
+        count(counts, sizes, service.writer.waiting());
         for effect in effects {
             if effect == Effect::Ready {
                 readiness.set("nodes", true);
@@ -71,7 +71,7 @@ pub(crate) async fn run(
 }
 
 /// All that was heard, and then the time.
-fn take_in(service: &Service, batch: Vec<Heard>, link_changed: bool) -> (Vec<Effect>, Counts) {
+fn take_in(service: &Service, batch: Vec<Heard>, link_changed: bool) -> (Vec<Effect>, Counts, Sizes) {
     let mut core = service.core.lock();
     if link_changed {
         core.on_link(Now::real());
@@ -80,7 +80,7 @@ fn take_in(service: &Service, batch: Vec<Heard>, link_changed: bool) -> (Vec<Eff
         hear(&mut core, heard, Now::real());
     }
     core.tick(Now::real());
-    (core.take_effects(), core.take_counts())
+    (core.take_effects(), core.take_counts(), core.sizes())
 }
 
 fn hear(core: &mut Core, heard: Heard, now: Now) {
@@ -176,18 +176,17 @@ async fn sent<E: std::fmt::Display>(publish: impl Future<Output = Result<(), E>>
     tracing::warn!(error, "could not publish");
 }
 
-fn count(service: &Service, counts: Counts) {
+fn count(counts: Counts, sizes: Sizes, writes: usize) {
     for (name, value) in counts.each() {
         if value > 0 {
             metrics::counter!(name).increment(value);
         }
     }
-    let sizes = service.core.lock().sizes();
     metrics::gauge!("parley_presence_nodes").set(sizes.nodes as f64);
     metrics::gauge!("parley_presence_users").set(sizes.users as f64);
     metrics::gauge!("parley_presence_users_lingering").set(sizes.lingering as f64);
     metrics::gauge!("parley_presence_rooms").set(sizes.rooms as f64);
     metrics::gauge!("parley_presence_signals_waiting").set(sizes.waiting as f64);
     metrics::gauge!("parley_presence_replicas").set(sizes.replicas as f64);
-    metrics::gauge!("parley_presence_writes_waiting").set(service.writer.waiting() as f64);
+    metrics::gauge!("parley_presence_writes_waiting").set(writes as f64);
 }

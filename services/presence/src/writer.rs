@@ -51,29 +51,28 @@ impl Writer {
 
     /// Writes until `end` fires, and then for a moment what is left.
     pub(crate) async fn run(&self, bus: &Bus, config: &config::Stream, end: &Shutdown) {
+        let too_late = async {
+            end.triggered().await;
+            tokio::time::sleep(LAST).await;
+        };
         tokio::select! {
-            () = end.triggered() => {}
-            () = self.write_all(bus, config, false) => {}
-        }
-        if tokio::time::timeout(LAST, self.write_all(bus, config, true))
-            .await
-            .is_err()
-        {
-            let left = self.waiting() as u64;
-            metrics::counter!("parley_presence_writes_dropped_total").increment(left);
+            () = self.write_all(bus, config, end) => {}
+            () = too_late => {
+                let left = self.waiting() as u64;
+                metrics::counter!("parley_presence_writes_dropped_total").increment(left);
+            }
         }
     }
 
-    /// Writes what waits, and, unless this is the last time, what comes.
-    async fn write_all(&self, bus: &Bus, config: &config::Stream, last: bool) {
+    /// Writes what waits and what comes, until `end` fires and nothing waits.
+    async fn write_all(&self, bus: &Bus, config: &config::Stream, end: &Shutdown) {
         let mut bucket = None;
         loop {
             if self.waiting() == 0 {
-                if last {
-                    return;
+                tokio::select! {
+                    () = self.some.notified() => continue,
+                    () = end.triggered() => return,
                 }
-                self.some.notified().await;
-                continue;
             }
             if bucket.is_none() {
                 bucket = streams::presence_bucket(bus, config).await.ok();
@@ -89,14 +88,16 @@ impl Writer {
         }
     }
 
-    /// Whether all of it was written; what was not waits again. An end that comes meanwhile loses at most a batch's
-    /// times of being last seen.
+    /// Whether all of it was written; what was not waits again.
     async fn write_batch(&self, bucket: &Store) -> bool {
         let mut writes = futures_util::stream::iter(self.take_batch())
             .map(|(key, value)| async move {
                 let written = match value.clone() {
                     Some(value) => bucket.put(&key, value).await.map(drop).map_err(|it| it.to_string()),
-                    None => bucket.delete(&key).await.map_err(|it| it.to_string()),
+                    None => {
+                        let deleted = bucket.purge_with_ttl(&key, streams::PRESENCE_MARKERS).await;
+                        deleted.map_err(|it| it.to_string())
+                    }
                 };
                 (key, value, written)
             })

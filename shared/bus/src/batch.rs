@@ -22,9 +22,6 @@ use crate::subjects;
 
 /// Most requests of one message.
 const TOGETHER_MOST: usize = 128;
-/// Most requests sent and not answered, of one node. More wait here, where one whose caller has given up costs nothing:
-/// a service that cannot keep up is not made to work for callers that are gone.
-const UNANSWERED_MOST: usize = 2_048;
 /// Requests waiting to go out; more wait at their callers.
 const WAITING_MOST: usize = 4_096;
 /// At most one message in this time: what comes meanwhile goes with the next.
@@ -117,11 +114,13 @@ impl<V> Flights<V> {
 }
 
 impl<R: Request> Batcher<R> {
-    /// Starts the two tasks that send and receive; they end with the last clone.
+    /// Starts the two tasks that send and receive; they end with the last clone. At most `unanswered_most` requests are
+    /// sent and not answered: more wait here, where one whose caller has given up costs nothing, so that a service that
+    /// cannot keep up is not made to work for callers that are gone.
     ///
     /// # Errors
     /// NATS' words.
-    pub async fn start(bus: &Bus) -> Result<Self, String> {
+    pub async fn start(bus: &Bus, unanswered_most: usize) -> Result<Self, String> {
         let inbox = bus.client.new_inbox();
         let replies = bus
             .client
@@ -131,7 +130,7 @@ impl<R: Request> Batcher<R> {
         let (waiting, items) = mpsc::channel(WAITING_MOST);
         let flights: Shared<R::Value> = Arc::new(Mutex::new(Flights::new()));
         let receiving = tokio::spawn(receive(replies, flights.clone()));
-        let sending = send::<R>(bus.clone(), inbox, items, flights);
+        let sending = send::<R>(bus.clone(), unanswered_most, inbox, items, flights);
         tokio::spawn(async move {
             sending.await;
             receiving.abort();
@@ -181,6 +180,7 @@ impl<R: Request> Batcher<R> {
 
 async fn send<R: Request>(
     bus: Bus,
+    unanswered_most: usize,
     inbox: String,
     mut items: mpsc::Receiver<Item<R::Value>>,
     flights: Shared<R::Value>,
@@ -197,7 +197,7 @@ async fn send<R: Request>(
                 None => return,
             },
         };
-        while flights.lock().unanswered >= UNANSWERED_MOST {
+        while flights.lock().unanswered >= unanswered_most {
             tokio::time::sleep(PACE).await;
             flights.lock().expire(attempt);
         }

@@ -29,6 +29,13 @@ pub(crate) const NOBODY: Duration = Duration::from_millis(50);
 pub async fn call<R: Request>(bus: &Bus, request: &R, within: Duration) -> Result<R::Value, Refusal> {
     let deadline = Instant::now() + within;
     let payload = bytes::Bytes::from(serde_json::to_vec(request).map_err(|error| internal(&error))?);
+    if payload.len() > bus.payload_bytes_most() {
+        let most = bus.payload_bytes_most();
+        return Err(Refusal::new(
+            Code::TooLarge,
+            format!("the request is more than {most} bytes: split it"),
+        ));
+    }
     let subject = subjects::endpoint(R::SERVICE, R::ENDPOINT);
     loop {
         if !bus.is_up() {

@@ -1,5 +1,7 @@
 //! The streams of a deployment, declared in one place, and their creation.
 
+use std::time::Duration;
+
 use async_nats::jetstream::{self, kv, stream};
 
 use crate::Bus;
@@ -128,6 +130,9 @@ pub fn declared(config: &config::Stream) -> Vec<stream::Config> {
     .collect()
 }
 
+/// How long the presence bucket remembers that a key was deleted: longer than anybody follows it without a pause.
+pub const PRESENCE_MARKERS: Duration = Duration::from_secs(60 * 60);
+
 /// Opens the bucket of the presence service; creates it, or brings it up to the configuration.
 ///
 /// # Errors
@@ -138,6 +143,8 @@ pub async fn presence_bucket(bus: &Bus, config: &config::Stream) -> Result<kv::S
             bucket: subjects::PRESENCE_BUCKET.into(),
             history: 1,
             num_replicas: config.replicas,
+            // What says that a connection node lives no more need not be kept for ever.
+            limit_markers: Some(PRESENCE_MARKERS),
             ..Default::default()
         })
         .await

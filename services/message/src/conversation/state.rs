@@ -19,7 +19,7 @@ pub(crate) const STATE_ELSEWHERE: u64 = u64::MAX;
 
 /// Groups of up to so many members are written out in full with each change.
 const SNAPSHOT_ALWAYS: usize = 200;
-/// Of larger ones every so manieth change: it bounds how far back a reader must go.
+/// Larger ones after at most so many changes without: it bounds how far back a reader must go.
 pub(crate) const SNAPSHOT_EVERY: u32 = 64;
 
 /// Message `seq`s remembered, so that a reply to something recent asks nobody.
@@ -235,97 +235,5 @@ impl State {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    pub(crate) fn user(text: &str) -> UserId {
-        UserId::parse(text).unwrap()
-    }
-
-    /// A direct conversation of ann and bob, created at position 10.
-    pub(crate) fn ann_and_bob() -> State {
-        let (ann, bob) = (user("ann"), user("bob"));
-        let created = ConversationCreated {
-            conversation_id: ConversationId::direct(&ann, &bob),
-            seq: 1,
-            conversation_type: ConversationType::Direct,
-            name: None,
-            history: HistoryAccess::All,
-            members: vec![ann.clone(), bob],
-            by: ann,
-            timestamp: Timestamp::from_millis(1_000),
-        };
-        State::created(&created, 10)
-    }
-
-    fn seen(position: u64, seq: u64, state_at: u64) -> Seen {
-        Seen {
-            position,
-            seq,
-            timestamp: Timestamp::from_millis(2_000),
-            state_at,
-            is_message: true,
-        }
-    }
-
-    #[test]
-    fn entries_of_other_replicas_move_the_head_and_leave_the_members() {
-        let mut state = ann_and_bob();
-        assert_eq!(state.follow(Some(&seen(15, 4, 10))), Follow::Current);
-        assert_eq!((state.head.seq, state.head.position), (4, 15));
-        assert!(state.is_recent_message(4) && !state.is_recent_message(3));
-    }
-
-    #[test]
-    fn an_answer_of_a_replica_that_is_behind_changes_nothing() {
-        let mut state = ann_and_bob();
-        state.follow(Some(&seen(15, 4, 10)));
-        let before = state.clone();
-        assert_eq!(state.follow(Some(&seen(12, 2, 10))), Follow::Current);
-        assert_eq!(state, before);
-    }
-
-    #[test]
-    fn a_change_of_members_or_another_stream_is_loaded_anew() {
-        assert_eq!(ann_and_bob().follow(Some(&seen(15, 4, 14))), Follow::Changed);
-        assert_eq!(
-            ann_and_bob().follow(Some(&seen(15, 4, STATE_ELSEWHERE))),
-            Follow::Changed
-        );
-        assert_eq!(ann_and_bob().follow(Some(&seen(3, 2, 10))), Follow::Reload);
-        assert_eq!(ann_and_bob().follow(Some(&seen(15, 1, 10))), Follow::Reload);
-    }
-
-    #[test]
-    fn in_an_emptied_stream_seq_goes_on_from_the_higher_of_both_heads() {
-        let mut state = ann_and_bob();
-        assert_eq!(state.follow(None), Follow::Emptied);
-        state.emptied(7, Timestamp::from_millis(500));
-        assert_eq!(
-            state.head,
-            Head {
-                seq: 7,
-                position: 0,
-                timestamp: Timestamp::from_millis(1_000)
-            }
-        );
-        assert_eq!(state.state_at, STATE_ELSEWHERE);
-        assert_eq!(state.follow(None), Follow::Current);
-    }
-
-    #[test]
-    fn the_ring_of_recent_messages_is_bounded() {
-        let mut state = ann_and_bob();
-        for seq in 2..200 {
-            state.advance(
-                Head {
-                    seq,
-                    position: seq + 9,
-                    timestamp: state.head.timestamp,
-                },
-                true,
-            );
-        }
-        assert!(state.is_recent_message(199) && state.is_recent_message(136) && !state.is_recent_message(135));
-    }
-}
+#[path = "state_tests.rs"]
+pub(crate) mod tests;

@@ -9,7 +9,7 @@ use protocol::{ConversationId, Refusal, UserId};
 
 use super::page::{Place, page};
 use super::show::Chosen;
-use super::within;
+use super::{fitting, within};
 use crate::conversation::load::Freshness;
 use crate::service::{Service, unavailable};
 use crate::store::{ConversationDocument, MemberDocument, time};
@@ -84,7 +84,16 @@ impl Service {
             .iter()
             .filter_map(|id| Chosen::of(documents.remove(id)?, own.get(id)?));
         let chosen = chosen.collect();
-        let conversations = self.show(user, chosen).await.map_err(|error| unavailable(&error))?;
+        let shown = self.show(user, chosen).await;
+        let mut conversations = shown.map_err(|error| unavailable(&error))?;
+        let fitting = fitting(conversations.iter(), self.answer_bytes_most()).max(1);
+        let next = if fitting < conversations.len() {
+            conversations.truncate(fitting);
+            let last = conversations.last().map(|it| &it.conversation_id);
+            places.into_iter().find(|it| Some(&it.id) == last)
+        } else {
+            next
+        };
         Ok(Conversations {
             conversations,
             next: next.map(|it| it.token()),

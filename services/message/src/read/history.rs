@@ -5,12 +5,9 @@ use protocol::rpc::ReadHistory;
 use protocol::server_frame::MessageIncoming;
 use protocol::{ConversationId, Refusal};
 
-use super::within;
+use super::{fitting, within};
 use crate::conversation::load::Freshness;
 use crate::service::{Service, unavailable};
-
-/// Bytes of an answer around its messages.
-const FRAME_BYTES: usize = 1_024;
 
 impl Service {
     /// Reads a page: newest first, or oldest first where `after` is given.
@@ -40,22 +37,13 @@ impl Service {
             .history(&id, after, before, request.after.is_some(), fetched)
             .await;
         let messages = messages.map_err(|error| unavailable(&error))?;
-        Ok(cut(
-            messages,
-            limit,
-            self.log.bus().payload_bytes_most().saturating_sub(FRAME_BYTES),
-        ))
+        Ok(cut(messages, limit, self.answer_bytes_most()))
     }
 }
 
 /// As many messages as the page and one answer hold, but always one.
 fn cut(mut messages: Vec<MessageIncoming>, limit: usize, bytes_most: usize) -> History {
-    let mut bytes = 0;
-    let fitting = messages.iter().take(limit).take_while(|it| {
-        bytes += serde_json::to_vec(it).map_or(0, |text| text.len() + 1);
-        bytes <= bytes_most
-    });
-    let fitting = fitting.count().max(1);
+    let fitting = fitting(messages.iter().take(limit), bytes_most).max(1);
     let more = messages.len() > fitting;
     messages.truncate(fitting);
     History { messages, more }

@@ -15,11 +15,14 @@ use std::time::Duration;
 
 use bus::Lane;
 use protocol::Refusal;
+use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::conversation::{Conversation, State};
 use crate::service::{Service, unavailable};
 
+/// Bytes of an answer around its items.
+const FRAME_BYTES: usize = 1_024;
 /// Time for a whole read: the contract's two seconds less the way to the client.
 const DEADLINE: Duration = Duration::from_millis(1_700);
 
@@ -28,11 +31,26 @@ async fn within<T>(read: impl Future<Output = Result<T, Refusal>>) -> Result<T, 
     done.unwrap_or_else(|_| Err(Refusal::unavailable("the history is away for the moment: try again")))
 }
 
+/// How many of these one answer holds.
+fn fitting<'a, T: Serialize + 'a>(items: impl Iterator<Item = &'a T>, bytes_most: usize) -> usize {
+    let mut bytes = 0;
+    let fits = |it: &&T| {
+        bytes += serde_json::to_vec(it).map_or(0, |text| text.len() + 1);
+        bytes <= bytes_most
+    };
+    items.take_while(fits).count()
+}
+
 fn deadline() -> Instant {
     Instant::now() + DEADLINE
 }
 
 impl Service {
+    /// Bytes of an answer's items.
+    fn answer_bytes_most(&self) -> usize {
+        self.log.bus().payload_bytes_most().saturating_sub(FRAME_BYTES)
+    }
+
     /// Waits until MongoDB holds everything that `lane` held when this was called.
     async fn wait_for_lane(&self, lane: Lane) -> Result<(), Refusal> {
         let state = self.log.state(lane).await.map_err(|error| unavailable(&error))?;

@@ -207,3 +207,39 @@ fn conversation(chosen: Chosen, parts: &mut Parts) -> Option<Conversation> {
         conversation_id: document.id,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::{deserialize_from_document, doc};
+
+    use super::*;
+
+    /// A group of ten messages, and a member who joined with the event 5 and has read up to `read`.
+    fn chosen(history: &str, read: i64) -> Chosen {
+        let id = "g00000000000000000000000000000000";
+        let document = doc! { "_id": id, "state": { "size": 2_i64, "history": history }, "last": 10_i64 };
+        let own = doc! {
+            "_id": { "u": "ann", "c": id },
+            "m": { "seq": 5_i64, "role": "member", "since": 5_i64, "n": 0_i64 },
+            "read": read,
+        };
+        let (document, own) = (deserialize_from_document(document), deserialize_from_document(own));
+        Chosen::of(document.unwrap(), &own.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_lies_before_his_time_is_unread_only_where_he_sees_it() {
+        assert_eq!(chosen("all", 0).unread_range(), Some((1, 10)));
+        assert_eq!(chosen("joined", 0).unread_range(), Some((5, 10)));
+        assert_eq!(chosen("joined", 7).unread_range(), Some((8, 10)));
+        assert_eq!(chosen("joined", 10).unread_range(), None);
+    }
+
+    #[test]
+    fn a_last_message_before_his_time_is_not_shown() {
+        let mut later = chosen("joined", 0);
+        later.visible_from = 11;
+        assert_eq!((later.last(), later.unread_range()), (None, None));
+        assert_eq!(chosen("joined", 0).last(), Some(10));
+    }
+}

@@ -30,9 +30,6 @@ use watermark::{Known, Watermark};
 const DEADLINE: Duration = Duration::from_secs(2);
 const CACHE_MOST: u64 = 100_000;
 const ATTEMPTS: usize = 16;
-/// In large conversations a watermark is written at most so often: the first write at once, then the highest of what
-/// came meanwhile.
-const SPACING: Duration = Duration::from_millis(500);
 
 type Key = (ConversationId, UserId, ReceiptKind);
 
@@ -63,10 +60,17 @@ struct Move<'a> {
     user: &'a UserId,
     kind: ReceiptKind,
     seq: u64,
-    now: Timestamp,
+    arrived: (Timestamp, Instant),
 }
 
 impl Move<'_> {
+    /// The time, by the clock that told when the request came.
+    fn now(&self) -> Timestamp {
+        let (at, instant) = self.arrived;
+        let passed = i64::try_from(instant.elapsed().as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(at.as_millis().saturating_add(passed))
+    }
+
     /// Whether only those are told who sent what it covers.
     fn is_large(&self) -> bool {
         self.state.members.len() > limits::RECEIPTS_TO_ALL
@@ -79,11 +83,12 @@ impl Service {
     /// # Errors
     /// `not_found`, `unavailable`.
     pub(crate) async fn confirm(&self, request: Confirm, now: Timestamp) -> Result<(), Refusal> {
-        let done = tokio::time::timeout(DEADLINE, self.confirm_within(request, now)).await;
+        let arrived = (now, Instant::now());
+        let done = tokio::time::timeout(DEADLINE, self.confirm_within(request, arrived)).await;
         done.unwrap_or_else(|_| Err(Refusal::unavailable("no answer in time: send it again")))
     }
 
-    async fn confirm_within(&self, request: Confirm, now: Timestamp) -> Result<(), Refusal> {
+    async fn confirm_within(&self, request: Confirm, arrived: (Timestamp, Instant)) -> Result<(), Refusal> {
         let id = ConversationId::parse(&request.conversation_id).ok_or_else(Refusal::no_conversation)?;
         let named = match &request.server_id {
             None => None,
@@ -122,7 +127,7 @@ impl Service {
             user,
             kind: *kind,
             seq,
-            now,
+            arrived,
         };
         let moved = self.move_forward(&watermark, &step).await;
         moved.map_err(|error| unavailable(&error))
@@ -130,46 +135,34 @@ impl Service {
 
     async fn move_forward(&self, watermark: &Watermark, step: &Move<'_>) -> Result<(), LogError> {
         watermark.want(step.seq);
-        let mut written = watermark.written.lock().await;
-        if written.known.as_ref().is_some_and(|it| it.seq >= step.seq) {
-            return Ok(());
-        }
-        if let Some(at) = written.at.filter(|_| step.is_large()) {
-            tokio::time::sleep_until(at + SPACING).await;
-        }
+        let mut slot = watermark.known.lock().await;
         // Taken out, so that an unanswered write leaves nothing behind that may be wrong.
-        let known = written.known.take();
-        let (known, wrote) = self.raise(watermark, known, step).await?;
-        written.known = Some(known);
-        if wrote {
-            written.at = Some(Instant::now());
-        }
+        let known = slot.take();
+        *slot = Some(self.raise(watermark, known, step).await?);
         Ok(())
     }
 
-    /// Writes the highest wanted watermark unless the log has reached what this one is moved to. Also says whether it
-    /// wrote.
-    async fn raise(
-        &self,
-        watermark: &Watermark,
-        known: Option<Known>,
-        step: &Move<'_>,
-    ) -> Result<(Known, bool), LogError> {
+    /// Writes the highest wanted watermark unless the log has reached what this one is moved to.
+    async fn raise(&self, watermark: &Watermark, known: Option<Known>, step: &Move<'_>) -> Result<Known, LogError> {
         let subject = subjects::receipt(&step.conversation.id, step.user, step.kind);
         let mut known = match known {
             Some(known) => known,
             None => self.known_watermark(&subject).await?,
         };
         for _ in 0..ATTEMPTS {
+            if step.is_large() && watermark.target(&known, step.seq).is_some() {
+                tokio::time::sleep(known.rest(step.now())).await;
+            }
             let Some(target) = watermark.target(&known, step.seq) else {
-                return Ok((known, false));
+                return Ok(known);
             };
+            let now = step.now();
             let to = self.told(step, &known, target).await?;
-            let payload = self.receipt(step, target, to.as_deref());
+            let payload = self.receipt(step, target, now, to.as_deref());
             match self.log.append(subject.clone(), None, known.position, payload).await {
                 Ok(appended) => {
                     metrics::counter!("parley_receipts_written_total").increment(1);
-                    return Ok((Known::new(target, appended.position, to.unwrap_or_default()), true));
+                    return Ok(Known::new(target, appended.position, now, to.unwrap_or_default()));
                 }
                 Err(LogError::Conflict) => known = known.after_conflict(self.known_watermark(&subject).await?),
                 Err(error) => return Err(error),
@@ -191,12 +184,12 @@ impl Service {
     }
 
     /// The entry; of whom it is to name, as many as fit.
-    fn receipt(&self, step: &Move<'_>, seq: u64, mut to: Option<&[Told]>) -> Vec<u8> {
+    fn receipt(&self, step: &Move<'_>, seq: u64, timestamp: Timestamp, mut to: Option<&[Told]>) -> Vec<u8> {
         let receipt = Receipt {
             conversation_id: step.conversation.id.clone(),
             user_id: step.user.clone(),
             seq,
-            timestamp: step.now,
+            timestamp,
         };
         let frame = match step.kind {
             ReceiptKind::Delivered => ServerFrame::MessageDelivered(receipt),

@@ -1,9 +1,14 @@
-//! One watermark: what the log is known to hold, and what to write next. Pure, but for the lock around a write.
+//! One watermark: what the log is known to hold, and what to write next, and when. Pure, but for the lock around a write.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use protocol::Timestamp;
 use protocol::envelope::{self, Told};
-use tokio::time::Instant;
+
+/// In large conversations a watermark is written at most so often: the first write at once, then the highest of what
+/// came meanwhile.
+const SPACING: Duration = Duration::from_millis(500);
 
 /// Most of an entry's [`Told`] that are remembered: as many as the next one can name, and some of them may be named
 /// anew.
@@ -14,16 +19,8 @@ const TOLD_KEPT: usize = 4 * super::told::EARLIER_MOST;
 pub(super) struct Watermark {
     /// The highest that anybody here waits for.
     wanted: AtomicU64,
-    /// Its lock is held around a write.
-    pub(super) written: tokio::sync::Mutex<Written>,
-}
-
-/// What is known of the log's entry, and when this replica wrote it last.
-#[derive(Debug, Default)]
-pub(super) struct Written {
-    /// `None`: not known, read the log.
-    pub(super) known: Option<Known>,
-    pub(super) at: Option<Instant>,
+    /// What the log is known to hold; `None`: read it. Its lock is held around a write.
+    pub(super) known: tokio::sync::Mutex<Option<Known>>,
 }
 
 /// A watermark in the log.
@@ -32,6 +29,8 @@ pub(super) struct Known {
     pub(super) seq: u64,
     /// Stream sequence of its entry; 0 where there is none.
     pub(super) position: u64,
+    /// When it was written, by whichever replica.
+    pub(super) at: Option<Timestamp>,
     /// Whom that entry names, the newest of them.
     pub(super) told: Vec<Told>,
 }
@@ -60,13 +59,26 @@ impl Known {
                 ..Self::default()
             };
         };
-        Self::new(head.seq, position, envelope.to.unwrap_or_default())
+        Self::new(head.seq, position, head.timestamp, envelope.to.unwrap_or_default())
     }
 
-    pub(super) fn new(seq: u64, position: u64, mut told: Vec<Told>) -> Self {
+    pub(super) fn new(seq: u64, position: u64, at: Timestamp, mut told: Vec<Told>) -> Self {
         told.truncate(TOLD_KEPT);
         told.shrink_to_fit();
-        Self { seq, position, told }
+        Self {
+            seq,
+            position,
+            at: Some(at),
+            told,
+        }
+    }
+
+    /// How long the next write in a large conversation waits at `now`; clocks of replicas differ, so never for longer than
+    /// from one write to the next.
+    pub(super) fn rest(&self, now: Timestamp) -> Duration {
+        let Some(at) = self.at else { return Duration::ZERO };
+        let passed = u64::try_from(now.as_millis().saturating_sub(at.as_millis())).unwrap_or(0);
+        SPACING.saturating_sub(Duration::from_millis(passed))
     }
 
     /// What is known after another replica was first, and `found` is what it wrote. In a stream made anew, where there is
@@ -86,6 +98,10 @@ mod tests {
 
     use super::*;
 
+    fn known(seq: u64, position: u64) -> Known {
+        Known::new(seq, position, Timestamp::from_millis(10_000), Vec::new())
+    }
+
     /// A replica's view, and the log's one entry for the watermark.
     #[derive(Default)]
     struct Replica {
@@ -102,10 +118,10 @@ mod tests {
             let end = log.len() as u64;
             if self.known.position == end {
                 log.push(target);
-                self.known = Known::new(target, end + 1, Vec::new());
+                self.known = known(target, end + 1);
                 return true;
             }
-            let found = Known::new(log.last().copied().unwrap_or(0), end, Vec::new());
+            let found = known(log.last().copied().unwrap_or(0), end);
             self.known = std::mem::take(&mut self.known).after_conflict(found);
             false
         }
@@ -140,8 +156,17 @@ mod tests {
 
     #[test]
     fn in_a_stream_made_anew_a_watermark_goes_on_from_what_is_known_here() {
-        let known = Known::new(9, 5, Vec::new());
+        let known = known(9, 5);
         let nothing = Known::default();
         assert_eq!(known.clone().after_conflict(nothing), Known { position: 0, ..known });
+    }
+
+    #[test]
+    fn the_first_write_is_at_once_and_the_next_half_a_second_after_whoever_wrote_last() {
+        let rest = |known: &Known, now| known.rest(Timestamp::from_millis(now)).as_millis();
+        assert_eq!(rest(&Known::default(), 10_000), 0);
+        let written = known(9, 5);
+        assert_eq!([10_100, 10_500, 99_000].map(|now| rest(&written, now)), [400, 0, 0]);
+        assert_eq!(rest(&written, 2_000), 500, "a clock that is behind");
     }
 }

@@ -93,6 +93,20 @@ impl Rooms {
         true
     }
 
+    /// A message of this client is in the log. False for a conversation that is not in the list.
+    pub(super) fn sent(&mut self, id: &ConversationId, seq: u64, text: &str) -> bool {
+        let Some(place) = self.listed.iter().position(|it| it.id == *id) else {
+            return false;
+        };
+        if seq > self.listed[place].newest {
+            let mut entry = self.listed.remove(place);
+            entry.newest = seq;
+            entry.preview = format!("you: {}", shortened(text));
+            self.listed.insert(0, entry);
+        }
+        true
+    }
+
     /// The user has read up to `seq`, here or elsewhere. False if it is unknown how much is unread now.
     pub(super) fn read(&mut self, id: &ConversationId, seq: u64) -> bool {
         match self.listed.iter_mut().find(|it| it.id == *id) {
@@ -173,7 +187,11 @@ pub(super) fn title(name: Option<&str>, others: &[&str], others_count: usize) ->
 
 /// The beginning of a message.
 pub(super) fn preview(message: &MessageIncoming) -> String {
-    let text = escape::line(&room::body(message));
+    shortened(&room::body(message))
+}
+
+fn shortened(text: &str) -> String {
+    let text = escape::line(text);
     match text.char_indices().nth(PREVIEW) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

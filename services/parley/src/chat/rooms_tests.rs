@@ -87,6 +87,10 @@ fn a_message_moves_its_conversation_to_the_top_and_counts_until_it_is_read() {
     assert!(list.read(&id(2), 4));
     assert_eq!(order(&list), [("bob", 0), ("carl", 0)]);
     assert!(!list.message(&incoming(3, 2, "dora"), false));
+    assert!(list.sent(&id(2), 5, "mine\n") && list.sent(&id(1), 2, "an old ack"));
+    assert_eq!(order(&list), [("carl", 0), ("bob", 0)]);
+    assert!(list.lines(&People::default())[1].ends_with("carl — you: mine\\n"));
+    assert!(!list.sent(&id(3), 2, "mine"));
 }
 
 #[test]

@@ -142,6 +142,7 @@ impl Screen {
         if self.on_choosing(key.code, session) {
             return true;
         }
+        let before = self.editor.text().to_owned();
         match key.code {
             KeyCode::Char('c') if has(KeyModifiers::CONTROL) => return false,
             KeyCode::Char('d') if has(KeyModifiers::CONTROL) && self.editor.text().is_empty() => return false,
@@ -156,7 +157,9 @@ impl Screen {
             KeyCode::End if self.scroll > 0 => self.go(session, isize::MIN),
             _ => keys::edit(&mut self.editor, key),
         }
-        self.on_edit(session);
+        if self.editor.text() != before {
+            self.on_edit(session);
+        }
         true
     }
 

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use jiff::tz::TimeZone;
-use protocol::client_frame::ChosenStatus;
 use protocol::server_frame;
 use protocol::{ConversationId, Timestamp, UserId};
 
@@ -124,13 +123,13 @@ pub(super) fn picture(client: &Client, scene: &Scene<'_>, width: usize, height: 
 }
 
 fn title(client: &Client, scene: &Scene<'_>, width: usize) -> Row {
-    let state = match (client.status(), client.chosen()) {
+    let state = match (client.status(), client.people().status(client.me())) {
         (Status::Connecting, _) => "connecting",
         (Status::Offline(..), _) => "offline",
-        (Status::Online, None | Some(ChosenStatus::Online)) => "online",
-        (Status::Online, Some(ChosenStatus::Away)) => "away",
-        (Status::Online, Some(ChosenStatus::Dnd)) => "not to be disturbed",
-        (Status::Online, Some(ChosenStatus::Invisible)) => "invisible",
+        (Status::Online, None) => "online",
+        // To others.
+        (Status::Online, Some(server_frame::Status::Offline)) => "invisible",
+        (Status::Online, Some(status)) => people::words(status),
     };
     let right = wrap::cut(&format!("{} · {state} ", escape::line(client.me().as_str())), width);
     let left = client

@@ -43,3 +43,18 @@ async fn a_bucket_that_is_gone_is_made_again_and_its_statuses_are_forgotten() {
     clients.set_status("ada", ChosenStatus::Away).await;
     clients.until_status("ada", Status::Away).await;
 }
+
+#[tokio::test]
+async fn a_node_is_stored_for_as_long_as_it_lives() {
+    let Some(nats) = Nats::start() else { return };
+    let _replica = Replica::ready(&nats).await;
+    let clients = Clients::connect(&nats).await;
+    let node = clients.node().await;
+    let (name, _) = node.report().unwrap();
+    let bucket = clients.bus.jetstream.get_key_value(subjects::PRESENCE_BUCKET).await;
+    let bucket = bucket.unwrap();
+    let stored = async || bucket.get(subjects::node_key(&name)).await.unwrap().is_some();
+    until("the node is stored", &stored).await;
+    node.kill();
+    until("the node is forgotten", async || !stored().await).await;
+}

@@ -1,5 +1,5 @@
 //! A curve as an SVG drawing, both axes logarithmic, so that a power of the size is a straight line; with the lines that
-//! growth in proportion and with the square would take from its first point. Pure.
+//! growth in proportion and with the square would take from one of its points. Pure.
 
 use std::fmt::Write;
 
@@ -13,6 +13,8 @@ pub(super) struct Curve {
     pub(super) y: String,
     /// Those that are not above nothing are left out.
     pub(super) points: Vec<(f64, f64)>,
+    /// The lines of growth begin at the first point beyond this.
+    pub(super) beyond: f64,
 }
 
 const WIDTH: f64 = 640.0;
@@ -60,7 +62,8 @@ pub(super) fn draw(curve: &Curve) -> String {
         svg.push_str("</svg>\n");
         return svg;
     };
-    let ends = |power: f64| (last.0, first.1 * (last.0 / first.0).powf(power));
+    let begin = points.iter().find(|it| it.0 > curve.beyond).unwrap_or(first);
+    let ends = |power: f64| (last.0, begin.1 * (last.0 / begin.0).powf(power));
     let lows = points.iter().map(|it| it.1).fold(first.1, f64::min);
     let highs = points.iter().map(|it| it.1).fold(ends(2.0).1.max(first.1), f64::max);
     let scale = Scale {
@@ -72,7 +75,7 @@ pub(super) fn draw(curve: &Curve) -> String {
         line(
             &mut svg,
             &scale,
-            &[*first, ends(power)],
+            &[*begin, ends(power)],
             "stroke=\"#999\" stroke-dasharray=\"5 4\"",
         );
         let (x, y) = scale.place(ends(power));
@@ -82,7 +85,7 @@ pub(super) fn draw(curve: &Curve) -> String {
     for point in &points {
         let (x, y) = scale.place(*point);
         let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"#0a6\"/>");
-        text(&mut svg, (x, y - 8.0), "middle", &format!("{:.3}", point.1));
+        text(&mut svg, (x, y - 8.0), "middle", &digits(point.1));
     }
     svg.push_str("</svg>\n");
     svg
@@ -120,6 +123,15 @@ fn line(svg: &mut String, scale: &Scale, points: &[(f64, f64)], style: &str) {
     let _ = writeln!(svg, "<polyline points=\"{}\" fill=\"none\" {style}/>", places.join(" "));
 }
 
+/// Three digits or so.
+fn digits(value: f64) -> String {
+    match value {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
 /// The texts are this program's own: nothing in them needs escaping.
 fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, words: &str) {
     let _ = writeln!(
@@ -138,6 +150,7 @@ mod tests {
             x: "members".into(),
             y: "ms".into(),
             points: points.to_vec(),
+            beyond: 60.0,
         }
     }
 

@@ -92,6 +92,7 @@ impl Report {
             x: "members online, each of whom confirms it as delivered and as read".to_owned(),
             y: "ms".to_owned(),
             points: points.collect(),
+            beyond: RECEIPTS_TO_ALL as f64,
         }
     }
 }

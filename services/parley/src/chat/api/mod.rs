@@ -51,6 +51,8 @@ pub(super) struct Failure {
     pub(super) is_passing: bool,
     /// Whether nobody answered at all.
     pub(super) is_unreachable: bool,
+    /// Whether what was asked for is not there, or not this user's to see.
+    pub(super) is_gone: bool,
 }
 
 impl Failure {
@@ -60,6 +62,7 @@ impl Failure {
             words,
             is_passing: false,
             is_unreachable: false,
+            is_gone: false,
         }
     }
 }
@@ -188,6 +191,7 @@ impl Api {
             words,
             is_passing: true,
             is_unreachable: true,
+            is_gone: false,
         }
     }
 
@@ -202,6 +206,7 @@ impl Api {
             words,
             is_passing,
             is_unreachable: false,
+            is_gone: problem.code == Code::NotFound,
         }
     }
 }

@@ -7,7 +7,7 @@ use protocol::http::{Conversation, Conversations, History};
 use protocol::rpc::ReceiptKind;
 
 use super::{Answer, Client, Output, READ_AGAIN, Request};
-use crate::chat::api::Failure;
+use crate::chat::api::{Failure, Target};
 use crate::chat::room;
 
 impl Client {
@@ -17,6 +17,10 @@ impl Client {
                 self.is_opening = false;
                 self.enter(&conversation, now);
                 self.load();
+            }
+            Answer::Opened(Target::Conversation(id), Err(failure)) if failure.is_gone && self.is_open(&id) => {
+                self.is_opening = false;
+                self.leave(&id, None, now);
             }
             Answer::Opened(target, Err(failure)) => self.on_failure(Request::Open(target), &failure, now),
             Answer::Page(id, before, Ok(history)) => self.on_page(&id, before, &history, now),

@@ -45,6 +45,9 @@ impl Client {
             return;
         };
         self.outputs.push(Output::Detail(format!("sent {}", ack.seq)));
+        if !self.rooms.sent(&ack.conversation_id, ack.seq, &pending.text) {
+            self.look(&ack.conversation_id, ack.seq);
+        }
         if let Some(room) = self.room.as_mut().filter(|it| *it.id() == ack.conversation_id) {
             room.ack(ack, pending.text);
             if room.is_loaded() {

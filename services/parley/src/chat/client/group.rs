@@ -103,7 +103,7 @@ impl Client {
             Err(failure) => return self.problem(failure.words),
         };
         self.people.learn_all(&who.presence.presence);
-        let is_open = self.room.as_ref().is_some_and(|it| it.id() == id);
+        let is_open = self.is_open(id);
         let mut lines: Vec<String> = who
             .members
             .iter()

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use protocol::ClientId;
 use protocol::client_frame::{ChosenStatus, MessageKind, MessageSend, checked_text};
+use protocol::server_frame::{Presence, Status};
 
 use super::{Change, Client, Output, Request};
 use crate::chat::api::Target;
@@ -112,12 +113,18 @@ impl Client {
 
     fn choose(&mut self, status: ChosenStatus) {
         self.chosen = Some((status, false));
-        let words = match status {
-            ChosenStatus::Online => "as online, and as away after a while",
-            ChosenStatus::Away => "as away",
-            ChosenStatus::Dnd => "as not to be disturbed",
-            ChosenStatus::Invisible => "as offline",
+        let (appears, words) = match status {
+            ChosenStatus::Online => (Status::Online, "as online, and as away after a while"),
+            ChosenStatus::Away => (Status::Away, "as away"),
+            ChosenStatus::Dnd => (Status::Dnd, "as not to be disturbed"),
+            ChosenStatus::Invisible => (Status::Offline, "as offline"),
         };
+        // The socket that sets it is told nothing of it.
+        self.people.learn(&Presence {
+            user_id: self.me.clone(),
+            status: appears,
+            last_seen: None,
+        });
         self.outputs
             .push(Output::Notice(format!("from now on others see you {words}")));
     }

@@ -70,10 +70,11 @@ impl Client {
         self.happened(id, removed.seq, removed.timestamp, &news::removed(removed, &self.me));
     }
 
-    /// The user is in the conversation no more: by the event, or because the server has taken his wish to leave.
+    /// The user is in the conversation no more: by the event, because the server has taken his wish to leave, or
+    /// because it knows nothing of the conversation when everything is read again.
     pub(super) fn leave(&mut self, id: &ConversationId, removed: Option<&MemberRemoved>, now: Instant) {
         let listed = self.rooms.get(id).map(|it| it.title.clone());
-        let is_open = self.room.as_ref().is_some_and(|it| it.id() == id);
+        let is_open = self.is_open(id);
         if listed.is_none() && !is_open {
             return;
         }
@@ -82,7 +83,7 @@ impl Client {
         self.receipts.forget(id);
         let words = match (removed, &title) {
             (Some(removed), _) => news::removed_from(removed, title.as_deref(), &self.me),
-            (None, Some(title)) => format!("you have left {title}"),
+            (None, Some(title)) => format!("you are not in {title} any more"),
             (None, None) => return,
         };
         if !is_open {

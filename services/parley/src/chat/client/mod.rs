@@ -138,11 +138,6 @@ impl Client {
         &self.status
     }
 
-    /// How the user has said that he wants to appear.
-    pub(in crate::chat) fn chosen(&self) -> Option<ChosenStatus> {
-        self.chosen.map(|(status, _)| status)
-    }
-
     pub(in crate::chat) fn outbox(&self) -> &Outbox {
         &self.outbox
     }
@@ -246,6 +241,10 @@ impl Client {
         self.room = None;
         self.was_closed = true;
         self.is_loading = false;
+    }
+
+    fn is_open(&self, id: &ConversationId) -> bool {
+        self.room.as_ref().is_some_and(|it| it.id() == id)
     }
 
     fn load(&mut self) {

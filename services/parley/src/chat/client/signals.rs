@@ -64,10 +64,6 @@ impl Client {
         }
     }
 
-    fn is_open(&self, id: &protocol::ConversationId) -> bool {
-        self.room.as_ref().is_some_and(|it| it.id() == id)
-    }
-
     fn tell(&mut self, signal: &RoomSignal, does: &str) {
         if signal.user_id != self.me {
             let user = escape::line(signal.user_id.as_str());

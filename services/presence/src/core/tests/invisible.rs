@@ -4,7 +4,8 @@ use protocol::client_frame::ChosenStatus;
 use protocol::rpc::{LookAround, Sight};
 use protocol::server_frame::Status;
 
-use super::world::{SECOND, World, place, room, user};
+use super::names::{SECOND, place, room, user};
+use super::world::World;
 
 fn look(world: &World, name: &str) -> Sight {
     world.replicas[0].core.look_around(&LookAround {

@@ -1,6 +1,7 @@
 //! Nodes that die.
 
-use super::world::{LEASE, SECOND, World, place, user};
+use super::names::{SECOND, place, user};
+use super::world::{LEASE, World};
 
 #[test]
 fn a_dead_node_takes_exactly_its_own_users() {

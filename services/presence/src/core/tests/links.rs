@@ -1,6 +1,7 @@
 //! Replicas that cannot hear: silence must not be taken for death.
 
-use super::world::{Health, LEASE, SECOND, World, user};
+use super::names::{SECOND, user};
+use super::world::{Health, LEASE, World};
 
 fn quiet_world(replicas: usize) -> World {
     let mut world = World::new(1, replicas);

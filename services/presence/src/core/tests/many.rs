@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::world::{LEASE, SECOND, World, place, user};
+use super::names::{SECOND, place, user};
+use super::world::{LEASE, World};
 
 const USERS: usize = 15_000;
 

@@ -5,6 +5,7 @@ mod leases;
 mod links;
 mod many;
 mod model;
+mod names;
 mod node;
 mod properties;
 mod replicas;

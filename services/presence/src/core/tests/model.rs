@@ -109,7 +109,7 @@ impl World {
     }
 
     pub(super) fn known_status(&self, replica: usize, name: &str) -> Status {
-        let user = super::world::user(name);
+        let user = super::names::user(name);
         self.known(replica).users.get(&user).copied().unwrap_or_default()
     }
 }

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use protocol::UserId;
 use protocol::client_frame::ChosenStatus;
 
-use super::world::{Fate, Health, SECOND, World, place, user};
+use super::names::{SECOND, place, user};
+use super::world::{Fate, Health, World};
 use crate::core::rooms::Place;
 
 const NODES: usize = 3;

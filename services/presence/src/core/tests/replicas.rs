@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::world::{Health, SECOND, World, place, user};
+use super::names::{SECOND, place, user};
+use super::world::{Health, World};
 
 fn crowd() -> Vec<String> {
     (0..40).map(|n| format!("user{n}")).collect()

@@ -5,7 +5,8 @@ use std::time::Duration;
 use protocol::client_frame::ChosenStatus;
 use protocol::signal::Signal;
 
-use super::world::{SECOND, World, place, user};
+use super::names::{SECOND, place, user};
+use super::world::World;
 
 #[test]
 fn whoever_is_back_within_the_grace_was_never_away() {

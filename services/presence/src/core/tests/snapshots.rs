@@ -2,7 +2,8 @@
 
 use protocol::server_frame::Status;
 
-use super::world::{Fate, SECOND, World, user};
+use super::names::{SECOND, user};
+use super::world::{Fate, World};
 
 #[test]
 fn a_lost_report_is_noticed_by_the_next_beat() {

@@ -2,7 +2,8 @@
 
 use protocol::server_frame::Status;
 
-use super::world::{Health, LEASE, SECOND, World, user};
+use super::names::{SECOND, user};
+use super::world::{Health, LEASE, World};
 
 #[test]
 fn a_first_replica_is_ready_within_a_second() {

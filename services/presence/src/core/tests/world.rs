@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use protocol::client_frame::ChosenStatus;
 use protocol::signal::{Report, Signal, Signals, Snapshot};
-use protocol::{ConversationId, Timestamp, UserId};
+use protocol::{Timestamp, UserId};
 
 use super::node::FakeNode;
-use crate::core::rooms::Place;
 use crate::core::{Beat, Choice, Core, Effect, Now};
 
 pub(super) const TICK: Duration = Duration::from_millis(50);
@@ -293,17 +292,3 @@ impl Replica {
         }
     }
 }
-
-pub(super) fn user(name: &str) -> UserId {
-    UserId::parse(name).unwrap()
-}
-
-pub(super) fn room(n: u8) -> ConversationId {
-    ConversationId::parse(&format!("g{n:032x}")).unwrap()
-}
-
-pub(super) fn place(n: u8, name: &str) -> Place {
-    (room(n), user(name))
-}
-
-pub(super) const SECOND: Duration = Duration::from_secs(1);

@@ -22,6 +22,7 @@ fn refused(words: &str) -> Failure {
         words: words.into(),
         is_passing: false,
         is_unreachable: false,
+        is_gone: false,
     }
 }
 
@@ -119,20 +120,34 @@ fn what_the_user_wants_changed_is_asked_of_the_server() {
 fn a_refusal_is_a_problem_and_leaving_closes_the_room_before_its_event_comes() {
     let mut test = Test::loaded(&[]);
     test.line("/remove bob");
-    let change = Change::Remove(id(), user("bob"));
+    let remove = Change::Remove(id(), user("bob"));
     test.client
-        .on_answer(Answer::Changed(change, Err(refused("only owners may"))), test.now);
+        .on_answer(Answer::Changed(remove, Err(refused("only owners may"))), test.now);
     assert_eq!(
         (test.said(), test.client.has_failed()),
         (vec!["only owners may".to_owned()], true)
     );
     test.line("/leave");
-    let change = Change::Remove(id(), user("ann"));
-    test.client.on_answer(Answer::Changed(change, Ok(None)), test.now);
-    assert_eq!(test.said()[0], "you have left bob");
+    let leave = Change::Remove(id(), user("ann"));
+    test.client.on_answer(Answer::Changed(leave, Ok(None)), test.now);
+    assert_eq!(test.said()[0], "you are not in bob any more");
     assert!(test.client.room().is_none() && test.client.is_settled());
-    test.frame(super::groups::change("member:removed", 3, "ann", &["ann"]));
+    test.frame(change("member:removed", 3, "ann", &["ann"]));
     assert_eq!(test.said(), [""; 0]);
+}
+
+#[test]
+fn a_conversation_that_is_gone_when_everything_is_read_again_is_closed() {
+    let mut test = Test::loaded(&[]);
+    test.frame(json!({"type": "resync", "reason": "expired"}));
+    let gone = Failure {
+        is_gone: true,
+        ..refused("no such conversation")
+    };
+    test.client
+        .on_answer(Answer::Opened(Target::Conversation(id()), Err(gone)), test.now);
+    assert!(test.client.room().is_none() && !test.client.has_failed());
+    assert!(!test.line("hello?"));
 }
 
 #[test]

@@ -122,6 +122,7 @@ fn a_read_that_fails_for_now_is_tried_again() {
         words: "away".into(),
         is_passing: true,
         is_unreachable: false,
+        is_gone: false,
     };
     test.client
         .on_answer(Answer::Page(id.clone(), None, Err(failure)), test.now);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Room, SIGNALS, is_durable, shared};
+use crate::harness::{Client, Room, SIGNALS, is_durable, shared, until};
 
 /// A group, and a socket of each member at alternating nodes, of which the first is subscribed.
 async fn watched<const N: usize>(names: [&str; N]) -> (Room<N>, [Client; N]) {
@@ -299,14 +299,18 @@ async fn in_a_storm_of_subscribing_every_frame_is_answered_in_order_and_the_last
     let refs: Vec<u64> = answers.iter().filter_map(|it| it["ref"].as_u64()).collect();
     assert_eq!(refs, (0..400).collect::<Vec<_>>());
     assert_eq!(answers.iter().find(|it| it["type"] == "error"), None);
-    // The others are told no more than a few of them, and in the end that he is gone.
-    bob.subscribe(&room.id).await;
-    bob.unsubscribe(&room.id).await;
-    let settled = async || {
-        let joined = ann.signals_of("user:joined", &room.users[1].id).len();
-        (joined > 0 && joined == ann.signals_of("user:left", &room.users[1].id).len()).then_some(joined)
+    // The others are told a few of them, and in the end that he is gone.
+    let is_gone = async || {
+        let answer = ann.subscribe(&room.id).await;
+        (present(&answer) == [room.users[0].id.clone()]).then_some(())
     };
-    let times = crate::harness::until("as many goings as comings", GONE, settled).await;
-    assert!(times <= 200, "told {times} times");
-    assert_eq!(present(&ann.subscribe(&room.id).await), [room.users[0].id.clone()]);
+    until("the last frame to count", GONE, is_gone).await;
+    let of_bob = |it: &Value| it["user_id"] == room.users[1].id.as_str() && it["conversation_id"] == room.id.as_str();
+    let last_is_left = async || {
+        let last = ann.signals().into_iter().rfind(of_bob);
+        last.is_none_or(|it| it["type"] == "user:left").then_some(())
+    };
+    until("the last signal to be that he left", GONE, last_is_left).await;
+    let told = ann.signals().into_iter().filter(of_bob).count();
+    assert!(told <= 200, "told {told} times");
 }

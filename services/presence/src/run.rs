@@ -153,6 +153,7 @@ async fn tell(bus: &Bus, name: &str, signals: Vec<Signal>) {
             Signal::Joined { .. } => "joined",
             Signal::Left { .. } => "left",
             Signal::Typing { .. } => "typing",
+            Signal::Unknown => "unknown",
         };
         metrics::counter!("parley_presence_signals_total", "kind" => kind).increment(1);
     }

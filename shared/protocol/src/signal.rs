@@ -46,6 +46,9 @@ pub enum Signal {
         /// His session: it is not told.
         session_id: String,
     },
+    /// One of a newer version: skipped, and the others of its message are heard all the same.
+    #[serde(other)]
+    Unknown,
 }
 
 /// One message of signals: what happened within a moment.
@@ -134,4 +137,16 @@ pub struct Snapshot {
     pub part: u32,
     /// Whether there are more parts.
     pub more: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_of_a_newer_version_hides_no_other() {
+        let text = r#"{"signals":[{"type":"waved","user_id":"ann"},{"type":"presence","presence":{"user_id":"ann","status":"online"}}]}"#;
+        let heard: Signals = serde_json::from_str(text).unwrap();
+        assert!(matches!(heard.signals[..], [Signal::Unknown, Signal::Presence { .. }]));
+    }
 }

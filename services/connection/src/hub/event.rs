@@ -82,12 +82,13 @@ impl Event {
             kind,
             to: envelope.to,
         };
-        let users = head.user_ids;
+        // In order, so that each recipient is found among thousands at once.
+        let users = head.user_ids.map(sorted);
         let kind = match (&*head.event_type, head.sender_id, head.client_id, head.user_id) {
             ("message:incoming", Some(sender), Some(client_id), _) => Kind::Message(sender, client_id),
             ("message:delivered", _, _, Some(user)) => receipt(user, ReceiptKind::Delivered),
             ("message:read", _, _, Some(user)) => receipt(user, ReceiptKind::Read),
-            ("conversation:created", ..) => Kind::Created(head.members.ok_or(Unreadable::UnknownEvent)?),
+            ("conversation:created", ..) => Kind::Created(sorted(head.members.ok_or(Unreadable::UnknownEvent)?)),
             ("conversation:updated", ..) => Kind::Updated,
             ("member:added", ..) => {
                 let frame = with_conversation(envelope.frame.get(), envelope.conversation.map(RawValue::get));
@@ -107,7 +108,7 @@ impl Event {
         })
     }
 
-    /// Whose membership it changes.
+    /// Whose membership it changes, in the order of their ids.
     pub fn changes(&self) -> &[UserId] {
         match &self.kind {
             Kind::Created(users) | Kind::Added(users, _) | Kind::Removed(users) => users,
@@ -118,7 +119,7 @@ impl Event {
     /// The frame as this user gets it.
     pub fn frame_for(&self, user: &UserId) -> &Utf8Bytes {
         match &self.kind {
-            Kind::Added(users, frame) if users.contains(user) => frame,
+            Kind::Added(users, frame) if users.binary_search(user).is_ok() => frame,
             _ => &self.frame,
         }
     }
@@ -134,6 +135,11 @@ impl Event {
         };
         self.frame.len() + more + OVERHEAD
     }
+}
+
+fn sorted(mut users: Vec<UserId>) -> Vec<UserId> {
+    users.sort_unstable();
+    users
 }
 
 /// A frame with one more field. The frame is an object of ours with fields, so it ends with a brace.

@@ -115,14 +115,15 @@ impl Memberships {
 
     /// What the span of an event's conversation is after it; `None` if it changes nothing for this user.
     pub fn span_after(&self, event: &Event) -> Option<Span> {
-        if !event.changes().contains(&self.user) {
+        if event.changes().binary_search(&self.user).is_err() {
             return None;
         }
         let lane = event.lane;
         let known = self.get(&event.conversation_id);
         Some(match &event.kind {
             Kind::Removed(_) => Span {
-                since: known.map_or(1, |span| span.since),
+                // Not known here: he gets his removal, and is not shown too much.
+                since: known.map_or(event.seq, |span| span.since),
                 until: Some(event.seq),
                 past: known.and_then(|span| span.past.clone()),
                 lane,

@@ -3,6 +3,7 @@
 //! From the stream nothing is read through a consumer: one request tells which conversations have anything new, and
 //! one batched direct get for each of those brings it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -131,12 +132,17 @@ impl Hub {
         let bytes = (PAGE_BYTES / changed.len().max(1)).max(64 * 1024);
         let lane = self.lanes[index].lane;
         let mut reads = stream::iter(changed)
-            .map(|subject| async move { self.log.from(lane, &subject, from + 1, each, bytes).await })
+            .map(|(subject, last_seq)| async move {
+                let batch = self.log.from(lane, &subject, from + 1, each, bytes).await;
+                (batch, last_seq)
+            })
             .buffer_unordered(READS_AT_ONCE);
         let (mut records, mut reached) = (Vec::new(), until);
-        while let Some(batch) = reads.next().await {
+        while let Some((batch, last_seq)) = reads.next().await {
             let batch = batch?;
-            if let (Some(last), 1..) = (batch.records.last(), batch.pending) {
+            if let (Some(last), 1..) = (batch.records.last(), batch.pending)
+                && !is_past(last, last_seq)
+            {
                 // This conversation has more: what lies after its last entry here is for the next page.
                 reached = reached.min(last.position);
             }
@@ -172,14 +178,26 @@ impl Hub {
         Ok(())
     }
 
-    /// The subjects of this lane that hold anything after `from`, of the conversations in `mine`.
-    async fn changed_subjects(&self, index: usize, mine: &Memberships, from: u64) -> Result<Vec<String>, LogError> {
+    /// The subjects of this lane that hold anything after `from`, of the conversations in `mine`, each with the last `seq`
+    /// that the user gets of it, where he has left.
+    async fn changed_subjects(
+        &self,
+        index: usize,
+        mine: &Memberships,
+        from: u64,
+    ) -> Result<Vec<(String, Option<u64>)>, LogError> {
         let lane = self.lanes[index].lane;
         let receipts = lane == bus::Lane::Receipts;
-        let subjects: Vec<String> = mine
+        let subjects: HashMap<String, Option<u64>> = mine
             .iter()
-            .filter(|(_, span)| receipts || span.lane == index)
-            .map(|(id, _)| lane.conversation(id))
+            .filter(|(_, span)| {
+                if receipts {
+                    span.until.is_none()
+                } else {
+                    span.lane == index
+                }
+            })
+            .map(|(id, span)| (lane.conversation(id), span.until))
             .collect();
         let chunk = if receipts {
             RECEIPTS_AT_ONCE
@@ -187,15 +205,28 @@ impl Hub {
             direct::SUBJECTS_MOST
         };
         let mut changed = Vec::new();
-        for subjects in subjects.chunks(chunk) {
-            match self.log.lasts(lane, subjects.to_vec()).await {
+        let all: Vec<String> = subjects.keys().cloned().collect();
+        for chunk in all.chunks(chunk) {
+            match self.log.lasts(lane, chunk.to_vec()).await {
                 Ok(lasts) => changed.extend(lasts.into_iter().filter(|it| it.position > from).map(|it| it.subject)),
-                Err(LogError::TooManySubjects) => changed.extend_from_slice(subjects),
+                Err(LogError::TooManySubjects) => changed.extend_from_slice(chunk),
                 Err(error) => return Err(error),
             }
         }
-        Ok(changed)
+        let last_seq = |subject: String| {
+            let until = subjects.get(&subject).copied().flatten();
+            (subject, until)
+        };
+        Ok(changed.into_iter().map(last_seq).collect())
     }
+}
+
+/// Whether nothing after this entry is for somebody who gets nothing past `last_seq`: what was said since he left would
+/// otherwise be read to the end, to be thrown away.
+fn is_past(record: &Record, last_seq: Option<u64>) -> bool {
+    let Some(last_seq) = last_seq else { return false };
+    let head = protocol::envelope::decode(&record.payload);
+    head.is_ok_and(|(_, head)| head.seq >= last_seq)
 }
 
 /// The records up to `reached` that `mine` takes, in order, at most `limit`.

@@ -94,12 +94,15 @@ impl Interest {
         // The user's lock is held over both, so that the two agree whatever order the writers come in.
         let mut state = user.state.lock();
         let (since, ended) = (span.since, span.until.is_some());
+        let was_party = state.memberships.is_member(id);
         if state.gone || !state.memberships.set(id, span) {
             return;
         }
         let mut shard = self.shard(id).write();
         let parties = shard.entry(id.clone()).or_default();
-        parties.retain(|party| !Arc::ptr_eq(&party.user, user));
+        if was_party {
+            parties.retain(|party| !Arc::ptr_eq(&party.user, user));
+        }
         if !ended {
             parties.push(Party {
                 user: user.clone(),

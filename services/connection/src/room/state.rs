@@ -214,6 +214,7 @@ impl State {
                 user_id,
             } => self.left(conversation_id, user_id),
             Signal::Typing { .. } => self.on_typing(signal, now),
+            Signal::Unknown => {}
         }
     }
 

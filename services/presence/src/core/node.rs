@@ -131,3 +131,32 @@ impl Node {
         self.absent_since = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::Timestamp;
+    use protocol::signal::Snapshot;
+
+    use super::*;
+
+    fn part(part: u32, more: bool) -> Snapshot {
+        let report = Report::default();
+        Snapshot { report, part, more }
+    }
+
+    #[test]
+    fn a_part_of_an_earlier_question_is_not_taken_for_one_of_the_last() {
+        let mut now = Now {
+            at: Instant::now(),
+            time: Timestamp::EPOCH,
+        };
+        let mut node = Node::new(NodeKey(1), now);
+        assert!(node.begin_ask(1, now));
+        assert!(node.on_part(1, part(0, true), now).is_empty());
+        now.at += ASK_TIMEOUT;
+        assert!(node.begin_ask(2, now));
+        assert!(node.on_part(2, part(0, true), now).is_empty());
+        assert!(node.on_part(1, part(1, false), now).is_empty());
+        assert_eq!(node.on_part(2, part(1, false), now).len(), 1);
+    }
+}

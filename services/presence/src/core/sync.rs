@@ -121,3 +121,7 @@ impl Sync {
         steps
     }
 }
+
+#[cfg(test)]
+#[path = "sync_tests.rs"]
+mod tests;

@@ -102,3 +102,55 @@ impl Trust {
         self.silent_until = now + SETTLE;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(10);
+
+    /// Beats come back until nothing is doubtful and leases may end.
+    fn settled(start: Instant) -> (Trust, Instant) {
+        let mut trust = Trust::new(LEASE, start);
+        let mut now = start;
+        for _ in 0..12 {
+            now += Duration::from_secs(1);
+            trust.on_time(now);
+            let beat = trust.next_beat();
+            trust.on_echo(beat, now);
+        }
+        (trust, now)
+    }
+
+    #[test]
+    fn after_a_pause_of_more_than_a_second_no_lease_ends_for_a_lease() {
+        let (mut trust, now) = settled(Instant::now());
+        assert!(trust.may_end_leases(now));
+        let now = now + Duration::from_millis(1_100);
+        assert!(trust.on_time(now));
+        let beat = trust.next_beat();
+        trust.on_echo(beat, now);
+        assert!(!trust.may_end_leases(now + LEASE - Duration::from_millis(1)));
+        assert!(trust.may_end_leases(now + LEASE));
+    }
+
+    #[test]
+    fn an_echo_from_before_the_doubt_does_not_end_it() {
+        let (mut trust, now) = settled(Instant::now());
+        let before = trust.next_beat();
+        trust.on_link();
+        assert!(!trust.on_echo(before, now));
+        assert!(trust.is_doubtful());
+    }
+
+    #[test]
+    fn beats_that_do_not_come_back_are_a_doubt() {
+        let (mut trust, mut now) = settled(Instant::now());
+        for _ in 0..3 {
+            now += Duration::from_millis(900);
+            trust.on_time(now);
+            trust.next_beat();
+        }
+        assert!(trust.is_doubtful());
+    }
+}

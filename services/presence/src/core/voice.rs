@@ -215,6 +215,6 @@ fn read(signal: &Signal) -> Option<(Key, Look)> {
             Key::Place((conversation_id.clone(), user_id.clone())),
             Look::There(false),
         )),
-        Signal::Typing { .. } => None,
+        Signal::Typing { .. } | Signal::Unknown => None,
     }
 }

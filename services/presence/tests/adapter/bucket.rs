@@ -9,7 +9,7 @@ use super::replica::{Clients, Replica, until};
 
 #[tokio::test]
 async fn all_statuses_are_known_before_a_replica_is_ready() {
-    let Some(nats) = Nats::start() else { return };
+    let nats = Nats::start();
     let first = Replica::ready(&nats).await;
     let clients = Clients::connect(&nats).await;
     let node = clients.node().await;
@@ -27,7 +27,7 @@ async fn all_statuses_are_known_before_a_replica_is_ready() {
 
 #[tokio::test]
 async fn a_bucket_that_is_gone_is_made_again_and_its_statuses_are_forgotten() {
-    let Some(nats) = Nats::start() else { return };
+    let nats = Nats::start();
     let _replica = Replica::ready(&nats).await;
     let clients = Clients::connect(&nats).await;
     let node = clients.node().await;
@@ -46,7 +46,7 @@ async fn a_bucket_that_is_gone_is_made_again_and_its_statuses_are_forgotten() {
 
 #[tokio::test]
 async fn a_node_is_stored_for_as_long_as_it_lives() {
-    let Some(nats) = Nats::start() else { return };
+    let nats = Nats::start();
     let _replica = Replica::ready(&nats).await;
     let clients = Clients::connect(&nats).await;
     let node = clients.node().await;

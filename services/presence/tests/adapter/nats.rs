@@ -1,5 +1,4 @@
-//! A NATS server of the test's own. Where none is installed, and `parley up` has never fetched one, there is nothing to
-//! test with: the whole-system tests, which fetch it, run the same service.
+//! A NATS server of the test's own. `cargo test --workspace` runs the whole-system tests before these, and they fetch one.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -15,21 +14,20 @@ pub struct Nats {
 }
 
 impl Nats {
-    /// `None` where there is no server program.
-    pub fn start() -> Option<Self> {
-        let Some(program) = program() else {
-            eprintln!("skipped: no nats-server on PATH or in the cache; run `parley up` once");
-            return None;
-        };
+    /// # Panics
+    /// There is no server program.
+    pub fn start() -> Self {
+        let program =
+            program().expect("no nats-server on PATH or in the cache: run `parley up` or `cargo test -p parley` once");
         let folder = std::env::temp_dir().join(format!("presence-{}", uuid::Uuid::new_v4().simple()));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let child = spawn(&program, &folder, port);
-        Some(Self {
+        Self {
             program,
             folder,
             port,
             child,
-        })
+        }
     }
 
     pub fn url(&self) -> String {
@@ -51,6 +49,13 @@ impl Drop for Nats {
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Below the ports that the kernel gives to outgoing connections, so that none of those takes it before the server does.
+fn free_port() -> u16 {
+    let random = || 20_000 + (uuid::Uuid::new_v4().as_u128() % 10_000) as u16;
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(random).find(free).unwrap()
 }
 
 fn spawn(program: &PathBuf, folder: &PathBuf, port: u16) -> Child {

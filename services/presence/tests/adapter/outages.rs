@@ -10,7 +10,7 @@ use super::replica::{Clients, Replica, room};
 
 #[tokio::test]
 async fn a_replica_that_starts_again_tells_nothing_new_and_knows_everything() {
-    let Some(nats) = Nats::start() else { return };
+    let nats = Nats::start();
     let replica = Replica::ready(&nats).await;
     let clients = Clients::connect(&nats).await;
     let node = clients.node().await;
@@ -28,7 +28,7 @@ async fn a_replica_that_starts_again_tells_nothing_new_and_knows_everything() {
 
 #[tokio::test]
 async fn when_a_replica_is_killed_the_other_one_tells_what_happens() {
-    let Some(nats) = Nats::start() else { return };
+    let nats = Nats::start();
     let (one, _other) = (Replica::ready(&nats).await, Replica::ready(&nats).await);
     let clients = Clients::connect(&nats).await;
     let node = clients.node().await;
@@ -43,7 +43,7 @@ async fn when_a_replica_is_killed_the_other_one_tells_what_happens() {
 
 #[tokio::test]
 async fn nobody_goes_offline_because_nats_was_away() {
-    let Some(mut nats) = Nats::start() else { return };
+    let mut nats = Nats::start();
     let _replica = Replica::ready(&nats).await;
     let clients = Clients::connect(&nats).await;
     let node = clients.node().await;
@@ -58,7 +58,7 @@ async fn nobody_goes_offline_because_nats_was_away() {
 
 #[tokio::test]
 async fn statuses_are_heard_after_nats_was_away() {
-    let Some(mut nats) = Nats::start() else { return };
+    let mut nats = Nats::start();
     let _replica = Replica::ready(&nats).await;
     let clients = Clients::connect(&nats).await;
     let node = clients.node().await;

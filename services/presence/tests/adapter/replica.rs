@@ -194,6 +194,7 @@ fn describe(signal: &Signal) -> String {
         Signal::Joined { user_id, .. } => format!("{} joined", user_id.as_str()),
         Signal::Left { user_id, .. } => format!("{} left", user_id.as_str()),
         Signal::Typing { user_id, .. } => format!("{} typing", user_id.as_str()),
+        Signal::Unknown => "unknown".to_owned(),
     }
 }
 

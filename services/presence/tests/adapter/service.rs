@@ -10,7 +10,7 @@ use super::replica::{Clients, Replica, room};
 
 #[tokio::test]
 async fn a_subscriber_is_present_in_the_answer_that_asks_for_his_report() {
-    let Some(nats) = Nats::start() else { return };
+    let nats = Nats::start();
     let _replica = Replica::ready(&nats).await;
     let clients = Clients::connect(&nats).await;
     let node = clients.node().await;
@@ -28,7 +28,7 @@ async fn a_subscriber_is_present_in_the_answer_that_asks_for_his_report() {
 
 #[tokio::test]
 async fn coming_and_going_is_told() {
-    let Some(nats) = Nats::start() else { return };
+    let nats = Nats::start();
     let _replica = Replica::ready(&nats).await;
     let clients = Clients::connect(&nats).await;
     let node = clients.node().await;
@@ -41,7 +41,7 @@ async fn coming_and_going_is_told() {
 
 #[tokio::test]
 async fn a_killed_nodes_users_go_and_nobody_else() {
-    let Some(nats) = Nats::start() else { return };
+    let nats = Nats::start();
     let _replica = Replica::ready(&nats).await;
     let clients = Clients::connect(&nats).await;
     let (one, other) = (clients.node().await, clients.node().await);
@@ -55,7 +55,7 @@ async fn a_killed_nodes_users_go_and_nobody_else() {
 
 #[tokio::test]
 async fn a_status_is_so_once_it_is_answered() {
-    let Some(nats) = Nats::start() else { return };
+    let nats = Nats::start();
     let _replica = Replica::ready(&nats).await;
     let clients = Clients::connect(&nats).await;
     let node = clients.node().await;
@@ -74,7 +74,7 @@ async fn a_status_is_so_once_it_is_answered() {
 
 #[tokio::test]
 async fn another_replica_knows_when_somebody_was_last_seen() {
-    let Some(nats) = Nats::start() else { return };
+    let nats = Nats::start();
     let replica = Replica::ready(&nats).await;
     let clients = Clients::connect(&nats).await;
     let node = clients.node().await;
@@ -91,7 +91,7 @@ async fn another_replica_knows_when_somebody_was_last_seen() {
 
 #[tokio::test]
 async fn a_shutdown_ends_within_seconds() {
-    let Some(nats) = Nats::start() else { return };
+    let nats = Nats::start();
     let replica = Replica::ready(&nats).await;
     let took = replica.stop().await;
     assert!(took < Duration::from_secs(5), "{took:?}");

@@ -75,7 +75,7 @@ impl World {
                 } => {
                     view.places.remove(&(conversation_id, user_id));
                 }
-                Signal::Typing { .. } => {}
+                Signal::Typing { .. } | Signal::Unknown => {}
             }
         }
         view

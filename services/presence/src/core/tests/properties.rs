@@ -10,8 +10,8 @@ use super::names::{SECOND, place, user};
 use super::world::{Fate, Health, World};
 use crate::core::rooms::Place;
 
-const NODES: usize = 3;
-const USERS: usize = 5;
+const NODES: usize = 2;
+const USERS: usize = 3;
 const ROOMS: u8 = 2;
 
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use protocol::server_frame::Status;
 
-use super::names::{SECOND, user};
+use super::names::{SECOND, place, user};
 use super::world::{Fate, World};
 
 #[test]
@@ -12,6 +12,18 @@ fn a_lost_report_is_noticed_by_the_next_beat() {
     world.fates.push_back(Fate::Lost);
     world.run(SECOND * 4);
     assert_eq!(world.known_status(0, "ada"), Status::Online);
+}
+
+#[test]
+fn somebody_who_left_in_a_lost_report_has_left() {
+    let mut world = World::new(1, 1);
+    world.nodes[0].open(&user("ada"));
+    world.nodes[0].subscribe(&place(1, "ada"));
+    world.run(SECOND);
+    world.nodes[0].unsubscribe(&place(1, "ada"));
+    world.fates.push_back(Fate::Lost);
+    world.run(SECOND * 7);
+    assert_eq!(world.told_of("ada"), ["online", "joined", "left"]);
 }
 
 #[test]

@@ -64,3 +64,13 @@ fn a_replica_that_is_not_ready_says_nothing() {
     assert!(!world.replicas[replica].core.is_ready());
     assert_eq!(world.told, []);
 }
+
+#[test]
+fn a_dead_node_is_not_waited_for_by_replicas_that_start_later() {
+    let mut world = World::new(1, 1);
+    world.run(SECOND * 3);
+    assert!(world.stored.contains("node0"));
+    world.nodes[0].alive = false;
+    world.run(LEASE + SECOND * 5);
+    assert!(world.stored.is_empty());
+}

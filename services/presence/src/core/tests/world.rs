@@ -64,8 +64,10 @@ pub(super) struct World {
     pub(super) messages: usize,
     pub(super) seen: HashMap<UserId, Timestamp>,
     pub(super) choices: HashMap<UserId, Choice>,
-    stored: HashSet<String>,
+    pub(super) stored: HashSet<String>,
     revision: u64,
+    /// What a replica hears in a tick, at most; beats overtake the rest, as on subscriptions of their own.
+    pub(super) hears_most: usize,
     /// What happens to the next reports of all nodes.
     pub(super) fates: VecDeque<Fate>,
     overtaken: Option<Report>,
@@ -90,6 +92,7 @@ impl World {
             choices: HashMap::new(),
             stored: HashSet::new(),
             revision: 0,
+            hears_most: usize::MAX,
             fates: VecDeque::new(),
             overtaken: None,
         };
@@ -213,7 +216,12 @@ impl World {
     fn hear(&mut self, replica: usize) {
         let (now, replica) = (self.now, &mut self.replicas[replica]);
         let core = &mut replica.core;
-        for input in replica.inbox.drain(..) {
+        replica
+            .inbox
+            .make_contiguous()
+            .sort_by_key(|it| !matches!(it, Input::Beat(_)));
+        let count = replica.inbox.len().min(self.hears_most);
+        for input in replica.inbox.drain(..count) {
             match input {
                 Input::Report(report) => core.on_report(report, now),
                 Input::Part(ask, snapshot) => core.on_part(ask, snapshot, now),

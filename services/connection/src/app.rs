@@ -92,6 +92,14 @@ impl App {
         }
     }
 
+    /// Notes that a session has become idle, if its time has come.
+    pub fn note_idle(&self, session: &Session, now: Instant) {
+        if session.idle_at(self.settings.away_after).is_some_and(|at| at <= now) {
+            session.set_idle();
+            self.hub.rooms.changes.user(&session.user_id);
+        }
+    }
+
     /// The `ready` frame of a session.
     pub fn ready(&self, session: &Session, resumed: bool, cursor: String, reference: Option<Reference>) -> Ready {
         Ready {

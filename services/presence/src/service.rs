@@ -181,7 +181,7 @@ async fn put(bus: &Bus, subject: &str, value: &bytes::Bytes) -> Result<u64, Stri
     ack.map(|ack| ack.sequence).map_err(|error| error.to_string())
 }
 
-/// A room so full that its list fits no message is listed in part: first the statuses go that were not asked for.
+/// A room so full that its list fits no message is listed in part, and says so.
 fn fit(sight: &mut Sight, bytes_most: usize) {
     while sight.present.len() + sight.presence.len() > ENTRIES_UNMEASURED {
         let bytes = serde_json::to_vec(&sight).map_or(0, |bytes| bytes.len());
@@ -189,7 +189,32 @@ fn fit(sight: &mut Sight, bytes_most: usize) {
             return;
         }
         metrics::counter!("parley_presence_looks_cut_total").increment(1);
-        sight.presence.truncate(sight.presence.len() * 3 / 4);
+        sight.cut = true;
         sight.present.truncate(sight.present.len() * 3 / 4);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::UserId;
+
+    use super::*;
+
+    #[test]
+    fn a_list_that_fits_no_message_is_cut_and_says_so() {
+        let user = |number: usize| UserId::parse(&format!("{number:0>120}")).unwrap();
+        let mut sight = Sight {
+            present: (0..10_000).map(user).collect(),
+            ..Sight::default()
+        };
+        fit(&mut sight, 1_000_000);
+        assert!(sight.cut && sight.present.len() > 5_000);
+        assert!(serde_json::to_vec(&sight).unwrap().len() <= 1_000_000);
+        let mut small = Sight {
+            present: (0..5_000).map(user).collect(),
+            ..Sight::default()
+        };
+        fit(&mut small, 1_000_000);
+        assert!(!small.cut && small.present.len() == 5_000);
     }
 }

@@ -272,10 +272,14 @@ pub struct LookAround {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sight {
     /// Users with a subscribed socket who are not invisible, in the order in which they came; all of them, whether asked
-    /// for or not.
+    /// for or not, unless `cut`.
     pub present: Vec<UserId>,
-    /// Of the users asked for and of those present: who is not offline; all of those asked for with `last_seen`.
+    /// Of the users asked for and of the first of those present: who is not offline; all of those asked for with
+    /// `last_seen`.
     pub presence: Vec<Presence>,
+    /// Whether more are present than fit into the answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
 }
 
 impl Request for LookAround {

@@ -51,7 +51,7 @@ pub async fn poll(
     let opened = start::open(&app, &who, cursor).await?;
     let now = Instant::now();
     let mut poll = LongPoll {
-        feed: Feed::new(app.clone(), opened.session.clone()),
+        feed: opened.feed,
         session: opened.session,
         events: Vec::new(),
         limit,

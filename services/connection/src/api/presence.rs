@@ -25,10 +25,15 @@ pub async fn read(
     RawQuery(query): RawQuery,
 ) -> Result<Body<PresenceList>, Problem> {
     let users = users(query.as_deref().unwrap_or_default())?;
-    let mine: HashSet<ConversationId> = conversations(&app, &caller).await?.collect();
+    let list = tokio::time::timeout(DEADLINE, list(&app, &caller, users)).await;
+    list.unwrap_or_else(|_| Err(Refusal::unavailable("it could not be read in time: try again").into()))
+}
+
+async fn list(app: &App, caller: &UserId, users: Vec<UserId>) -> Result<Body<PresenceList>, Problem> {
+    let mine: HashSet<ConversationId> = conversations(app, caller).await?.collect();
     let known = stream::iter(users)
         .map(|user| {
-            let (app, mine, caller) = (&app, &mine, &caller);
+            let mine = &mine;
             async move {
                 let shared = user == *caller || conversations(app, &user).await?.any(|id| mine.contains(&id));
                 Ok::<_, Problem>(shared.then_some(user))
@@ -37,7 +42,7 @@ pub async fn read(
         .buffered(READS_AT_ONCE)
         .try_filter_map(|user| async move { Ok(user) });
     let users: Vec<UserId> = known.try_collect().await?;
-    let (node, number) = app.reporter.flush(&app).await;
+    let (node, number) = app.reporter.flush(app).await;
     let request = LookAround {
         conversation_id: None,
         users,
@@ -67,17 +72,18 @@ fn users(query: &str) -> Result<Vec<UserId>, Refusal> {
         for text in value.split(',').filter(|text| !text.is_empty()) {
             let decoded = decode(text).and_then(|text| UserId::parse(&text));
             let user = decoded.ok_or_else(|| Refusal::invalid("`users`: a user id has 1 to 128 bytes"))?;
-            if !users.contains(&user) {
-                users.push(user);
+            if users.contains(&user) {
+                continue;
             }
+            if users.len() == limits::PRESENCE_USERS {
+                let most = limits::PRESENCE_USERS;
+                return Err(Refusal::invalid(format!("`users`: {most} at most, ask again for more")));
+            }
+            users.push(user);
         }
     }
     if users.is_empty() {
         return Err(Refusal::invalid("`users` is missing: user ids separated by commas"));
-    }
-    if users.len() > limits::PRESENCE_USERS {
-        let most = limits::PRESENCE_USERS;
-        return Err(Refusal::invalid(format!("`users`: {most} at most, ask again for more")));
     }
     Ok(users)
 }

@@ -47,10 +47,10 @@ pub async fn events(
         is_present: true,
     };
     let opened = start::open(&app, &who, resume).await?;
-    let feed = Feed::new(app.clone(), opened.session.clone());
     let now = Instant::now();
     let mut stream = EventStream {
-        feed,
+        app,
+        feed: opened.feed,
         session: opened.session,
         first: vec![place(sse::Event::default().retry(RETRY), &opened.cursor)],
         cursor: opened.cursor,
@@ -81,6 +81,7 @@ pub async fn events(
 }
 
 struct EventStream {
+    app: Arc<App>,
     feed: Feed,
     session: Arc<Session>,
     /// What goes out before anything else, last first.
@@ -130,14 +131,19 @@ impl EventStream {
             match self.turn().await {
                 Turn::Page(read) => self.feed.on_page(read),
                 Turn::Bell => {}
-                Turn::Time => self.feed.on_time(Instant::now()),
+                Turn::Time => {
+                    let now = Instant::now();
+                    self.feed.on_time(now);
+                    self.app.note_idle(&self.session, now);
+                }
             }
         }
     }
 
     async fn turn(&mut self) -> Turn {
         let mut until = self.comment_at.min(self.expires_at);
-        if let Some(at) = self.feed.again_at() {
+        let idle = self.session.idle_at(self.app.settings.away_after);
+        for at in [self.feed.again_at(), idle].into_iter().flatten() {
             until = until.min(at);
         }
         let (feed, session) = (&mut self.feed, &self.session);

@@ -4,8 +4,11 @@
 //! service to say: this node reports what changes ([`Changes`], [`report`]) and is told ([`signals`]).
 
 mod changes;
+pub mod live;
+mod present;
 pub mod report;
 pub mod signals;
+mod sockets;
 mod state;
 mod subscribe;
 mod typing;
@@ -14,12 +17,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use protocol::signal::{Signal, Subscribed};
-use protocol::{ConversationId, UserId};
+use protocol::{ConversationId, Refusal, UserId};
 use tokio::time::Instant;
 
 pub use self::changes::Changes;
 use self::state::State;
+use self::subscribe::Looking;
 pub use self::subscribe::subscribe;
+use crate::app::App;
 use crate::hub::event::{Event, Kind};
 use crate::session::Session;
 
@@ -56,7 +61,7 @@ impl Rooms {
     }
 
     fn end(&self, session: &Arc<Session>, id: &ConversationId, how: Subscribed) -> bool {
-        session.rooms.lock().retain(|it| it != id);
+        session.rooms.lock().remove(id);
         let mut state = self.state.lock();
         let Some(last) = state.leave(session, id) else {
             return false;
@@ -77,15 +82,34 @@ impl Rooms {
         self.state.lock().expire_typing(Instant::now());
     }
 
-    /// The rooms with the members whose presence matters here, to be compared with what the presence service knows.
-    pub fn watched(&self) -> Vec<(ConversationId, Vec<UserId>)> {
+    /// The rooms whose members are known here, to be compared with what the presence service knows.
+    pub fn watched(&self) -> Vec<ConversationId> {
         self.state.lock().watched()
     }
 
-    /// Takes in what the presence service knows of a room, and tells subscribers what they had missed. `users`: whose
-    /// presence was asked for.
-    pub fn reconcile(&self, id: &ConversationId, users: &[UserId], sight: &protocol::rpc::Sight) {
-        self.state.lock().reconcile(id, users, sight);
+    /// Compares a room with what the presence service knows of it, and tells subscribers what they had missed.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn compare(app: &Arc<App>, id: &ConversationId) -> Result<(), Refusal> {
+        let rooms = &app.hub.rooms;
+        let looking = Looking::begin(rooms, id);
+        let members = rooms.state.lock().members(id);
+        let sight = subscribe::look(app, Some(id), &members).await?;
+        let mut state = rooms.state.lock();
+        state.reconcile_people(&members, &sight, looking.since);
+        state.reconcile_present(id, &sight, looking.since);
+        // It is locked again when the look ends.
+        drop(state);
+        Ok(())
+    }
+
+    /// Shows how much there is.
+    pub fn measure(&self) {
+        let sizes = self.state.lock().sizes();
+        metrics::gauge!("parley_rooms").set(sizes.rooms as f64);
+        metrics::gauge!("parley_room_members").set(sizes.members as f64);
+        metrics::gauge!("parley_subscriptions").set(sizes.subscriptions as f64);
     }
 
     /// All subscriptions: each room with each user once.

@@ -8,9 +8,11 @@ use bus::subjects;
 use futures_util::StreamExt;
 use lifecycle::Shutdown;
 use protocol::UserId;
+use protocol::client_frame::AppState;
 use protocol::signal::{Report, RoomPresence, SessionState, Snapshot, Subscribed, UserSessions};
+use serde::Serialize;
 use tokio::sync::Mutex;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::app::App;
 use crate::session::Session;
@@ -19,8 +21,13 @@ use crate::session::Session;
 const PACE: Duration = Duration::from_millis(50);
 /// Beats within a lease.
 const BEATS: u32 = 5;
-/// Users and subscriptions of one message.
+/// Users or subscriptions of one message, and their bytes: far below what NATS takes.
 const PART: usize = 500;
+const PART_BYTES: usize = 256 * 1024;
+/// Sessions of one user that are told of, the most active ones: more say nothing new of how he appears.
+const SESSIONS_MOST: usize = 16;
+/// A publish that takes longer is given up.
+const PUBLISH: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
@@ -44,12 +51,15 @@ impl Reporter {
     pub async fn flush(&self, app: &App) -> (String, u64) {
         let mut number = self.number.lock().await;
         let (users, rooms) = app.hub.rooms.changes.take();
-        let mut users = users
-            .chunks(PART)
-            .map(<[UserId]>::to_vec)
-            .collect::<Vec<_>>()
-            .into_iter();
-        let mut rooms = rooms.chunks(PART).map(<[_]>::to_vec).collect::<Vec<_>>().into_iter();
+        let users = users
+            .into_iter()
+            .map(|user| sessions_of(app.hub.sessions_of(&user), user));
+        let rooms = rooms.into_iter().map(|(conversation_id, user_id, now)| RoomPresence {
+            conversation_id,
+            user_id,
+            now,
+        });
+        let (mut users, mut rooms) = (parts(users).into_iter(), parts(rooms).into_iter());
         loop {
             let (users, rooms) = (users.next(), rooms.next());
             if users.is_none() && rooms.is_none() {
@@ -59,20 +69,8 @@ impl Reporter {
             let report = Report {
                 node: self.node.clone(),
                 number: *number,
-                users: users
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(|user| sessions_of(app, user))
-                    .collect(),
-                rooms: rooms
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(|(conversation_id, user_id, now)| RoomPresence {
-                        conversation_id,
-                        user_id,
-                        now,
-                    })
-                    .collect(),
+                users: users.unwrap_or_default(),
+                rooms: rooms.unwrap_or_default(),
                 last: false,
             };
             self.publish(app, &report).await;
@@ -93,16 +91,9 @@ impl Reporter {
         self.publish(app, &report).await;
     }
 
+    /// What is lost is noticed by its number.
     async fn publish(&self, app: &App, report: &Report) {
-        let payload = serde_json::to_vec(report).unwrap_or_default();
-        let client = &app.hub.log.bus().client;
-        // What is lost is noticed by its number.
-        if let Err(error) = client
-            .publish(subjects::presence_report(&self.node), payload.into())
-            .await
-        {
-            tracing::debug!(%error, "a report was not sent");
-        }
+        send(app, subjects::presence_report(&self.node), report).await;
     }
 
     /// All that this node has, in parts.
@@ -113,45 +104,66 @@ impl Reporter {
         for session in app.hub.sessions().into_iter().filter(|it| it.is_present) {
             by_user.entry(session.user_id.clone()).or_default().push(session);
         }
-        let users: Vec<UserSessions> = by_user
-            .into_iter()
-            .map(|(user_id, sessions)| UserSessions {
-                user_id,
-                sessions: sessions.iter().map(|it| session_state(it)).collect(),
-            })
-            .collect();
-        let here = |(conversation_id, user_id)| RoomPresence {
+        let users = by_user.into_iter().map(|(user, sessions)| sessions_of(sessions, user));
+        let rooms = app.hub.rooms.subscriptions().into_iter();
+        let rooms = rooms.map(|(conversation_id, user_id)| RoomPresence {
             conversation_id,
             user_id,
             now: Subscribed::Here,
+        });
+        let (users, rooms) = (parts(users), parts(rooms));
+        let count = users.len().max(rooms.len()).max(1);
+        let (mut users, mut rooms) = (users.into_iter(), rooms.into_iter());
+        let part = |index: usize| Snapshot {
+            report: Report {
+                node: self.node.clone(),
+                number: *number,
+                users: users.next().unwrap_or_default(),
+                rooms: rooms.next().unwrap_or_default(),
+                last: false,
+            },
+            part: u32::try_from(index).unwrap_or(u32::MAX),
+            more: index + 1 < count,
         };
-        let rooms: Vec<RoomPresence> = app.hub.rooms.subscriptions().into_iter().map(here).collect();
-        let parts = users.len().div_ceil(PART).max(rooms.len().div_ceil(PART)).max(1);
-        let part = |index: usize| {
-            let of = |len: usize| (index * PART).min(len)..((index + 1) * PART).min(len);
-            Snapshot {
-                report: Report {
-                    node: self.node.clone(),
-                    number: *number,
-                    users: users[of(users.len())].to_vec(),
-                    rooms: rooms[of(rooms.len())].to_vec(),
-                    last: false,
-                },
-                part: u32::try_from(index).unwrap_or(u32::MAX),
-                more: index + 1 < parts,
-            }
-        };
-        (0..parts).map(part).collect()
+        (0..count).map(part).collect()
     }
 }
 
-fn sessions_of(app: &App, user_id: UserId) -> UserSessions {
-    let sessions = app.hub.sessions_of(&user_id);
-    let present = sessions.iter().filter(|it| it.is_present);
-    UserSessions {
-        sessions: present.map(|it| session_state(it)).collect(),
-        user_id,
+/// Cuts a list into what fits into a message each.
+fn parts<T: Serialize>(items: impl Iterator<Item = T>) -> Vec<Vec<T>> {
+    let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for item in items {
+        let more = serde_json::to_vec(&item).map_or(0, |it| it.len());
+        if part.len() == PART || (bytes + more > PART_BYTES && !part.is_empty()) {
+            parts.push(std::mem::take(&mut part));
+            bytes = 0;
+        }
+        bytes += more;
+        part.push(item);
     }
+    if !part.is_empty() {
+        parts.push(part);
+    }
+    parts
+}
+
+/// Publishes, or counts that it could not. While NATS is away nothing waits for it: what has changed meanwhile is asked for
+/// when it is back.
+async fn send(app: &App, subject: String, what: &impl Serialize) {
+    let bus = app.hub.log.bus();
+    let payload = serde_json::to_vec(what).unwrap_or_default();
+    let sent = async { bus.is_up() && bus.client.publish(subject, payload.into()).await.is_ok() };
+    if !timeout(PUBLISH, sent).await.unwrap_or(false) {
+        metrics::counter!("parley_reports_unsent_total").increment(1);
+    }
+}
+
+fn sessions_of(sessions: Vec<Arc<Session>>, user_id: UserId) -> UserSessions {
+    let present = sessions.iter().filter(|it| it.is_present);
+    let mut sessions: Vec<SessionState> = present.map(|it| session_state(it)).collect();
+    sessions.sort_by_key(|it| (it.idle, it.state != AppState::Foreground));
+    sessions.truncate(SESSIONS_MOST);
+    UserSessions { user_id, sessions }
 }
 
 fn session_state(session: &Session) -> SessionState {
@@ -181,13 +193,15 @@ pub async fn run(app: Arc<App>, lease: Duration, last: Shutdown) -> anyhow::Resu
                 app.reporter.flush(&app).await;
                 tokio::time::sleep(PACE).await;
             }
-            _ = beat.tick() => app.reporter.beat(&app, false).await,
+            _ = beat.tick() => {
+                app.hub.rooms.measure();
+                app.reporter.beat(&app, false).await;
+            }
             Some(_) = hello.next() => app.reporter.beat(&app, false).await,
             Some(message) = asked.next() => {
                 let Some(reply) = message.reply else { continue };
                 for part in app.reporter.snapshot(&app).await {
-                    let payload = serde_json::to_vec(&part).unwrap_or_default();
-                    bus.client.publish(reply.clone(), payload.into()).await?;
+                    send(&app, reply.to_string(), &part).await;
                 }
             }
             else => break,
@@ -197,4 +211,42 @@ pub async fn run(app: Arc<App>, lease: Duration, last: Shutdown) -> anyhow::Resu
     app.reporter.beat(&app, true).await;
     let _ = tokio::time::timeout(Duration::from_millis(500), bus.client.flush()).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::start::Who;
+
+    fn session(number: usize) -> Arc<Session> {
+        let who = Who {
+            user_id: UserId::parse("ann").unwrap(),
+            device_id: "\u{1}".repeat(128),
+            state: if number < 3 {
+                AppState::Background
+            } else {
+                AppState::Foreground
+            },
+            is_present: number != 7,
+        };
+        Session::new(who, &[0], 0)
+    }
+
+    #[test]
+    fn of_a_user_with_thousands_of_sockets_the_most_active_are_told() {
+        let sessions: Vec<_> = (0..2_000).map(session).collect();
+        sessions[3].set_idle();
+        let told = sessions_of(sessions, UserId::parse("ann").unwrap()).sessions;
+        assert_eq!(told.len(), SESSIONS_MOST);
+        assert!(told.iter().all(|it| !it.idle && it.state == AppState::Foreground));
+    }
+
+    #[test]
+    fn parts_fit_into_a_message_and_leave_nothing_out() {
+        let all = (0..5_000).map(|_| sessions_of((3..30).map(session).collect(), UserId::parse("ann").unwrap()));
+        let parts = parts(all);
+        let bytes = |part: &Vec<UserSessions>| serde_json::to_vec(part).unwrap().len();
+        assert!(parts.iter().all(|part| bytes(part) <= PART_BYTES + part.len() + 2));
+        assert_eq!(parts.iter().map(Vec::len).sum::<usize>(), 5_000);
+    }
 }

@@ -20,7 +20,7 @@ fn session(name: &str) -> Arc<Session> {
         state: AppState::Foreground,
         is_present: true,
     };
-    Session::new(who, &[0])
+    Session::new(who, &[0], 0)
 }
 
 /// What the session was told, as `type user`.
@@ -67,13 +67,13 @@ fn left(name: &str) -> Signal {
 /// A room of ann, bob and eve, with these sockets subscribed.
 fn with(sessions: &[&Arc<Session>]) -> State {
     let mut state = State::default();
-    state.open(&room());
-    state.set_members(&room(), 1, ["ann", "bob", "eve"].map(user).into());
+    state.begin_look(&room());
+    assert!(state.set_members(&room(), 1, ["ann", "bob", "eve"].map(user).into()));
     for session in sessions {
         state.enter(&room(), session);
         state.settle(&room(), session);
     }
-    state.opened(&room());
+    state.end_look(&room());
     state
 }
 
@@ -112,14 +112,14 @@ fn coming_and_going_is_told_once_to_everybody_else() {
 fn members_who_change_while_the_list_is_read_are_not_missed() {
     let ann = session("ann");
     let mut state = State::default();
-    assert!(state.open(&room()));
+    state.begin_look(&room());
     state.members_changed(&room(), 3, &[user("joe")], false);
     state.members_changed(&room(), 4, &[user("eve")], true);
     // As of 3: joe is in it, eve still too.
-    state.set_members(&room(), 3, ["ann", "eve", "joe"].map(user).into());
+    assert!(state.set_members(&room(), 3, ["ann", "eve", "joe"].map(user).into()));
     state.enter(&room(), &ann);
-    state.opened(&room());
-    let mut members = state.watched().remove(0).1;
+    state.end_look(&room());
+    let mut members = state.members(&room());
     members.sort();
     assert_eq!(members, ["ann", "joe"].map(user));
 }
@@ -169,14 +169,21 @@ fn a_comparison_tells_what_was_missed_and_nothing_else() {
     let sight = |present: &[&str], seen: &[&str]| Sight {
         present: present.iter().map(|it| user(it)).collect(),
         presence: seen.iter().map(|it| online(it)).collect(),
+        cut: false,
     };
-    state.reconcile(&room(), &members, &sight(&["ann", "bob"], &["ann", "bob"]));
+    let mut compare = |sight: Sight| {
+        let since = state.begin_look(&room());
+        state.reconcile_people(&members, &sight, since);
+        state.reconcile_present(&room(), &sight, since);
+        state.end_look(&room());
+    };
+    compare(sight(&["ann", "bob"], &["ann", "bob"]));
     assert_eq!(
         told(&ann),
         ["user:joined bob"],
         "where it starts from is in the answer to subscribe"
     );
-    state.reconcile(&room(), &members, &sight(&["ann", "eve"], &["ann", "eve"]));
+    compare(sight(&["ann", "eve"], &["ann", "eve"]));
     let mut heard = told(&ann);
     heard.sort();
     assert_eq!(
@@ -207,4 +214,80 @@ fn typing_is_told_to_all_but_the_socket_that_caused_it() {
     for session in [&desktop, &bob] {
         assert_eq!(told(session), ["typing:started ann", "typing:stopped ann"]);
     }
+}
+
+#[test]
+fn a_look_that_began_before_a_signal_does_not_undo_it() {
+    let ann = session("ann");
+    let mut state = with(&[&ann]);
+    let sight = |present: &[&str]| Sight {
+        present: present.iter().map(|it| user(it)).collect(),
+        ..Sight::default()
+    };
+    for signal in [joined("ann"), joined("bob")] {
+        state.on_signal(&signal, Instant::now());
+    }
+    let since = state.begin_look(&room());
+    for signal in [left("bob"), joined("eve"), appears("eve", Status::Online, None)] {
+        state.on_signal(&signal, Instant::now());
+    }
+    told(&ann);
+    state.reconcile_people(&["bob", "eve"].map(user), &sight(&[]), since);
+    state.reconcile_present(&room(), &sight(&["ann", "bob"]), since);
+    assert!(told(&ann).is_empty());
+    state.end_look(&room());
+    let since = state.begin_look(&room());
+    state.reconcile_present(&room(), &sight(&["ann", "bob"]), since);
+    assert_eq!(told(&ann), ["user:left eve", "user:joined bob"], "a later one is right");
+}
+
+#[test]
+fn a_cut_list_says_nothing_of_those_who_are_not_on_it() {
+    let ann = session("ann");
+    let mut state = with(&[&ann]);
+    state.on_signal(&joined("bob"), Instant::now());
+    told(&ann);
+    let since = state.begin_look(&room());
+    let sight = Sight {
+        present: vec![user("eve")],
+        cut: true,
+        ..Sight::default()
+    };
+    state.reconcile_present(&room(), &sight, since);
+    assert_eq!(told(&ann), ["user:joined eve"]);
+}
+
+#[test]
+fn who_is_no_member_is_not_shown_until_he_is() {
+    let ann = session("ann");
+    let mut state = with(&[&ann]);
+    state.on_signal(&joined("joe"), Instant::now());
+    assert!(told(&ann).is_empty());
+    state.members_changed(&room(), 2, &[user("joe")], false);
+    assert_eq!(told(&ann), ["user:joined joe"]);
+}
+
+#[test]
+fn a_change_that_the_list_has_is_not_made_again() {
+    let (ann, bob) = (session("ann"), session("bob"));
+    let mut state = State::default();
+    state.begin_look(&room());
+    // As of 8, when bob was a member again.
+    assert!(state.set_members(&room(), 8, ["ann", "bob"].map(user).into()));
+    for session in [&ann, &bob] {
+        state.enter(&room(), session);
+        state.settle(&room(), session);
+    }
+    assert!(state.members_changed(&room(), 7, &[user("bob")], true).is_empty());
+    assert_eq!(state.members(&room()).len(), 2);
+    assert_eq!(state.members_changed(&room(), 9, &[user("bob")], true), [user("bob")]);
+}
+
+#[test]
+fn nothing_of_a_room_comes_after_it_was_left() {
+    let ann = session("ann");
+    let mut state = with(&[&ann]);
+    state.on_signal(&joined("bob"), Instant::now());
+    state.leave(&ann, &room());
+    assert!(told(&ann).is_empty());
 }

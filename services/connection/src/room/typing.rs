@@ -1,25 +1,30 @@
 //! Who is writing where. Every node decides for itself when somebody has stopped: a lost stop does not stick.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use protocol::signal::Signal;
 use protocol::{ConversationId, ServerFrame, UserId, limits};
 use tokio::time::Instant;
 
+use super::live::About;
 use super::state::{State, room_signal};
 
 /// Rooms with somebody writing that are remembered; entries live for five seconds.
 const ROOMS_MOST: usize = 100_000;
 
-/// By room and user: until when, and by which session.
+/// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Typing(HashMap<ConversationId, HashMap<UserId, (Instant, String)>>);
+pub(super) struct Typing {
+    /// By room and user: until when, and by which session.
+    rooms: HashMap<ConversationId, HashMap<UserId, (Instant, String)>>,
+    of: HashMap<UserId, HashSet<ConversationId>>,
+}
 
 impl Typing {
     /// Who is writing in a room.
     pub(super) fn of(&self, id: &ConversationId) -> Vec<UserId> {
-        self.0
+        self.rooms
             .get(id)
             .map(|users| users.keys().cloned().collect())
             .unwrap_or_default()
@@ -27,26 +32,36 @@ impl Typing {
 
     /// Whether the user was not writing before.
     fn start(&mut self, id: &ConversationId, user: &UserId, session: &str, now: Instant) -> bool {
-        if self.0.len() >= ROOMS_MOST && !self.0.contains_key(id) {
+        if self.rooms.len() >= ROOMS_MOST && !self.rooms.contains_key(id) {
             return false;
         }
         let until = now + Duration::from_millis(limits::TYPING_MS);
-        let users = self.0.entry(id.clone()).or_default();
-        users.insert(user.clone(), (until, session.to_owned())).is_none()
+        let users = self.rooms.entry(id.clone()).or_default();
+        let first = users.insert(user.clone(), (until, session.to_owned())).is_none();
+        if first {
+            self.of.entry(user.clone()).or_default().insert(id.clone());
+        }
+        first
     }
 
     /// The session that was writing, if any was.
     fn stop(&mut self, id: &ConversationId, user: &UserId) -> Option<String> {
-        let users = self.0.get_mut(id)?;
+        let users = self.rooms.get_mut(id)?;
         let (_, session) = users.remove(user)?;
         if users.is_empty() {
-            self.0.remove(id);
+            self.rooms.remove(id);
+        }
+        if let Some(rooms) = self.of.get_mut(user) {
+            rooms.remove(id);
+            if rooms.is_empty() {
+                self.of.remove(user);
+            }
         }
         Some(session)
     }
 
     fn expired(&self, now: Instant) -> Vec<(ConversationId, UserId)> {
-        let rooms = self.0.iter().flat_map(|(id, users)| {
+        let rooms = self.rooms.iter().flat_map(|(id, users)| {
             let late = users.iter().filter(|(_, (until, _))| *until <= now);
             late.map(|(user, _)| (id.clone(), user.clone()))
         });
@@ -54,8 +69,7 @@ impl Typing {
     }
 
     fn rooms_of(&self, user: &UserId) -> Vec<ConversationId> {
-        let rooms = self.0.iter().filter(|(_, users)| users.contains_key(user));
-        rooms.map(|(id, _)| id.clone()).collect()
+        self.of.get(user).into_iter().flatten().cloned().collect()
     }
 }
 
@@ -73,10 +87,14 @@ impl State {
         if !started {
             return self.end_typing(id, user_id);
         }
+        if self.is_stranger(id, user_id) {
+            return;
+        }
         let first = self.typing.start(id, user_id, session_id, now);
         if let Some(room) = self.rooms.get(id).filter(|_| first) {
             let frame = ServerFrame::TypingStarted(room_signal(id, user_id));
-            room.tell(&frame, |session| session.id == *session_id);
+            let about = About::Typing(id.clone(), user_id.clone());
+            room.tell(&frame, about, |session| session.id == *session_id);
         }
     }
 
@@ -84,7 +102,8 @@ impl State {
         let Some(by) = self.typing.stop(id, user) else { return };
         if let Some(room) = self.rooms.get(id) {
             let frame = ServerFrame::TypingStopped(room_signal(id, user));
-            room.tell(&frame, |session| session.id == by);
+            let about = About::Typing(id.clone(), user.clone());
+            room.tell(&frame, about, |session| session.id == by);
         }
     }
 
@@ -121,5 +140,6 @@ mod tests {
         );
         assert_eq!(typing.stop(&id, &ann).as_deref(), Some("s"));
         assert!(typing.of(&id).is_empty() && typing.stop(&id, &ann).is_none());
+        assert!(typing.rooms_of(&ann).is_empty());
     }
 }

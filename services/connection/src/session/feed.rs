@@ -38,7 +38,7 @@ pub enum Step {
     Nothing,
 }
 
-/// See the module. While it lives the session is registered at the hub.
+/// See the module. When it ends, the session is registered nowhere any more.
 pub struct Feed {
     app: Arc<App>,
     session: Arc<Session>,
@@ -55,7 +55,7 @@ impl Drop for Feed {
 }
 
 impl Feed {
-    /// The events of a session that was just attached.
+    /// The events of a session that is about to be registered.
     pub fn new(app: Arc<App>, session: Arc<Session>) -> Self {
         Self {
             app,

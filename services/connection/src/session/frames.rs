@@ -142,7 +142,7 @@ fn on_receipt(socket: &mut Socket, receipt: ReceiptFrame, kind: ReceiptKind, ref
     };
     let named = receipt.server_id.as_deref().and_then(ServerId::parse).map(|id| id.seq);
     if let Some(seq) = receipt.seq.or(named) {
-        socket.own.confirming(&conversation, kind, seq);
+        socket.own.confirming(&conversation, kind, seq, Instant::now());
     }
     let confirm = Confirm {
         user_id: socket.session.user_id.clone(),

@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::Session;
+use super::feed::Feed;
 use super::socket::{Socket, Ws};
 use super::start::{self, Who};
 use crate::app::App;
@@ -35,8 +36,8 @@ pub async fn serve(app: Arc<App>, mut ws: Ws, offered: Option<Result<Auth, Refus
         Err(_) => return close(&mut ws, close::TIMEOUT, "no authentication in time").await,
     };
     match start(&app, admitted).await {
-        Ok((session, frames, cursor, expires_at)) => {
-            Box::new(Socket::new(app, session, ws, frames, cursor, expires_at))
+        Ok((attached, frames, cursor, expires_at)) => {
+            Box::new(Socket::new(app, attached, ws, frames, cursor, expires_at))
                 .run()
                 .await;
         }
@@ -149,7 +150,7 @@ pub fn device_of(caller: &Caller, given: Option<String>) -> Result<String, Refus
     }
 }
 
-type Started = (Arc<Session>, Vec<ServerFrame>, String, Instant);
+type Started = ((Arc<Session>, Feed), Vec<ServerFrame>, String, Instant);
 
 async fn start(app: &Arc<App>, admitted: Admitted) -> Result<Started, Refusal> {
     let who = Who {
@@ -167,7 +168,7 @@ async fn start(app: &Arc<App>, admitted: Admitted) -> Result<Started, Refusal> {
         frames.push(ServerFrame::Resync(Resync { reason }));
     }
     let expires_at = admitted.caller.ends_at(Timestamp::now(), Instant::now());
-    Ok((session, frames, cursor, expires_at))
+    Ok(((session, opened.feed), frames, cursor, expires_at))
 }
 
 async fn tell(ws: &mut Ws, refusal: Refusal, reference: Option<Reference>) {

@@ -8,7 +8,7 @@ use protocol::rpc::{OpenRoom, SetStatus};
 use protocol::server_frame::{ErrorFrame, Subscribed, Unsubscribed};
 use protocol::signal::Signal;
 use protocol::{ConversationId, Refusal, ServerFrame, UserId, limits};
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, timeout};
 
 use super::requests::{DEADLINE, Turn};
 use super::socket::Socket;
@@ -108,8 +108,18 @@ impl Socket {
                 Ok(()) if !pass => None,
                 Ok(()) => {
                     let payload = serde_json::to_vec(&signal).unwrap_or_default();
-                    // Live or never: nobody is told where NATS is away.
-                    let _ = bus.client.publish(subjects::TYPING_SIGNALS, payload.into()).await;
+                    // Live or never: where NATS is away nobody is told, and not when it is back either.
+                    let sent = async {
+                        bus.is_up()
+                            && bus
+                                .client
+                                .publish(subjects::TYPING_SIGNALS, payload.into())
+                                .await
+                                .is_ok()
+                    };
+                    if !timeout(TYPING_PACE, sent).await.unwrap_or(false) {
+                        metrics::counter!("parley_typing_unsent_total").increment(1);
+                    }
                     None
                 }
                 Err(refusal) => Some(refused(refusal, reference)),

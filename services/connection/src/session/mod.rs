@@ -17,6 +17,7 @@ mod requests;
 mod socket;
 pub mod start;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -27,12 +28,12 @@ use protocol::client_frame::AppState;
 use protocol::server_frame::ResyncReason;
 use protocol::{ConversationId, UserId};
 use tokio::time::{Duration, Instant};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 pub use self::meter::Meter;
 use self::queue::{Offered, Queue};
 use crate::hub::event::Event;
 use crate::hub::user::User;
+use crate::room::live::Live;
 
 /// See the module.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ pub struct Session {
     pub is_present: bool,
     activity: Mutex<Activity>,
     /// Rooms that this session is subscribed to; kept by [`crate::room::Rooms`].
-    pub rooms: Mutex<Vec<ConversationId>>,
+    pub rooms: Mutex<HashSet<ConversationId>>,
 }
 
 /// What the user does with the app.
@@ -70,8 +71,8 @@ struct Bell {
 }
 
 impl Session {
-    /// A session whose lanes are all behind, at these positions.
-    pub fn new(who: start::Who, positions: &[u64]) -> Arc<Self> {
+    /// A session whose lanes are all behind, at these positions. `told`: see [`Queue::starting_at`].
+    pub fn new(who: start::Who, positions: &[u64], told: u64) -> Arc<Self> {
         Arc::new(Self {
             id: uuid::Uuid::new_v4().simple().to_string(),
             user_id: who.user_id,
@@ -84,7 +85,7 @@ impl Session {
             }),
             rooms: Mutex::default(),
             user: OnceLock::new(),
-            queue: Mutex::new(Queue::starting_at(positions)),
+            queue: Mutex::new(Queue::starting_at(positions, told)),
             bell: Bell::default(),
             draining: AtomicBool::new(false),
         })
@@ -135,9 +136,14 @@ impl Session {
     }
 
     /// Hands over a live signal.
-    pub fn signal(&self, text: &Utf8Bytes) {
-        self.queue.lock().signal(text.clone());
+    pub fn signal(&self, live: &Arc<Live>) {
+        self.queue.lock().signal(live.clone());
         self.ring();
+    }
+
+    /// Drops the signals of a room that wait.
+    pub fn forget_signals(&self, room: &ConversationId) {
+        self.queue.lock().forget_signals(room);
     }
 
     /// Offers a live event.

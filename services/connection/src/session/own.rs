@@ -1,7 +1,7 @@
 //! What a session itself caused and must not be told as news: its sends, until its stream has passed them, and its
 //! receipts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use protocol::client_frame::Reference;
 use protocol::rpc::ReceiptKind;
@@ -10,6 +10,8 @@ use tokio::time::{Duration, Instant};
 
 /// A send whose outcome stayed unknown is remembered this long: the log may still show it.
 const UNKNOWN_KEPT: Duration = Duration::from_secs(60);
+/// Receipts remembered; of older ones the session is told.
+const RECEIPTS_MOST: usize = 256;
 
 /// A client id that this session sent, once or more often.
 #[derive(Debug)]
@@ -32,7 +34,16 @@ pub struct Own {
     /// Whether being in the log is what an ack promises; where it promises more, only the reply can give it.
     log_is_ack: bool,
     sends: HashMap<(ConversationId, ClientId), Send>,
-    receipts: HashMap<(ConversationId, ReceiptKind), u64>,
+    /// The last receipts, oldest first.
+    receipts: VecDeque<Receipt>,
+}
+
+#[derive(Debug)]
+struct Receipt {
+    conversation: ConversationId,
+    kind: ReceiptKind,
+    seq: u64,
+    at: Instant,
 }
 
 /// A message of this session in the log.
@@ -76,7 +87,7 @@ impl Own {
         Self {
             log_is_ack,
             sends: HashMap::new(),
-            receipts: HashMap::new(),
+            receipts: VecDeque::new(),
         }
     }
 
@@ -164,16 +175,23 @@ impl Own {
     }
 
     /// Notes a receipt of this session, so that it is not told of it.
-    pub fn confirming(&mut self, conversation: &ConversationId, kind: ReceiptKind, seq: u64) {
-        let known = self.receipts.entry((conversation.clone(), kind)).or_insert(0);
-        *known = (*known).max(seq);
+    pub fn confirming(&mut self, conversation: &ConversationId, kind: ReceiptKind, seq: u64, at: Instant) {
+        if self.receipts.len() == RECEIPTS_MOST {
+            self.receipts.pop_front();
+        }
+        self.receipts.push_back(Receipt {
+            conversation: conversation.clone(),
+            kind,
+            seq,
+            at,
+        });
     }
 
-    /// Whether a receipt of this session's user came from this session.
+    /// Whether a receipt of this session's user came from this session: exactly this one, so that nothing another device
+    /// does is hidden by what this one asked for and did not get.
     pub fn confirmed(&self, conversation: &ConversationId, kind: ReceiptKind, seq: u64) -> bool {
-        self.receipts
-            .get(&(conversation.clone(), kind))
-            .is_some_and(|known| *known >= seq)
+        let same = |it: &Receipt| it.seq == seq && it.kind == kind && it.conversation == *conversation;
+        self.receipts.iter().any(same)
     }
 
     /// Forgets what the session's stream has passed.
@@ -185,6 +203,11 @@ impl Own {
         });
         if self.sends.is_empty() {
             self.sends = HashMap::new();
+        }
+        let late = |it: &Receipt| now.saturating_duration_since(it.at) >= UNKNOWN_KEPT;
+        while self.receipts.pop_front_if(|it| late(it)).is_some() {}
+        if self.receipts.is_empty() {
+            self.receipts = VecDeque::new();
         }
     }
 }
@@ -279,5 +302,31 @@ mod tests {
         own.sending(&conversation, &id, None, 0);
         assert_eq!(own.refused(&conversation, &id, false, Instant::now()), Tell::Refusal);
         assert_eq!(own.seen(&conversation, &id, LOGGED), Seen::NotOurs);
+    }
+
+    #[test]
+    fn what_another_device_read_is_not_hidden_by_a_receipt_of_this_one() {
+        let (conversation, _) = ids();
+        let (mut own, now) = (Own::new(true), Instant::now());
+        for seq in [3, 1_000_000] {
+            own.confirming(&conversation, ReceiptKind::Read, seq, now);
+        }
+        let hidden: Vec<u64> = (1..6)
+            .filter(|seq| own.confirmed(&conversation, ReceiptKind::Read, *seq))
+            .collect();
+        assert_eq!(hidden, [3]);
+        assert!(!own.confirmed(&conversation, ReceiptKind::Delivered, 3));
+        own.passed(&[], now + UNKNOWN_KEPT);
+        assert!(own.receipts.is_empty());
+    }
+
+    #[test]
+    fn a_flood_of_receipts_is_not_remembered() {
+        let (conversation, _) = ids();
+        let (mut own, now) = (Own::new(true), Instant::now());
+        for seq in 0..10_000 {
+            own.confirming(&conversation, ReceiptKind::Read, seq, now);
+        }
+        assert_eq!(own.receipts.len(), RECEIPTS_MOST);
     }
 }

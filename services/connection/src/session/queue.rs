@@ -3,13 +3,15 @@
 //! A lane of a session is live, or behind: everything up to a position has been queued and the rest is in the log. A
 //! full queue never drops the session; its lane falls behind, and the session's own task serves it from the log.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
+use protocol::ConversationId;
 use protocol::server_frame::ResyncReason;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::hub::event::Event;
+use crate::room::live::Live;
 
 /// Most events in a queue.
 pub const EVENTS_MOST: usize = 512;
@@ -44,42 +46,63 @@ pub struct Queue {
     taken: Box<[u64]>,
     /// The position in the last lane, the receipts, up to which all steps of watermarks were told.
     told: u64,
-    /// Live signals: of no position, never waited for, and the oldest dropped where there are too many.
-    signals: VecDeque<Utf8Bytes>,
+    /// Live signals: of no position, never waited for.
+    signals: VecDeque<Arc<Live>>,
+    /// Taken since it was last looked for those that say nothing new.
+    signals_taken: usize,
     resync: Option<ResyncReason>,
 }
 
 impl Queue {
-    /// A queue whose lanes are all behind, at these positions.
-    pub fn starting_at(positions: &[u64]) -> Self {
+    /// A queue whose lanes are all behind, at these positions; all steps of watermarks up to `told` are known.
+    pub fn starting_at(positions: &[u64], told: u64) -> Self {
         Self {
             orphans: Vec::new(),
             events: VecDeque::new(),
             bytes: 0,
             behind: positions.iter().copied().map(Some).collect(),
             taken: positions.into(),
-            told: positions.last().copied().unwrap_or(0),
+            told,
             signals: VecDeque::new(),
+            signals_taken: 0,
             resync: None,
         }
     }
 
-    /// Takes a live signal.
-    pub fn signal(&mut self, text: Utf8Bytes) {
+    /// Takes a live signal. Where too many wait, those go first that a later one is about too, and then the oldest.
+    pub fn signal(&mut self, live: Arc<Live>) {
+        self.signals_taken += 1;
+        if self.signals.len() == SIGNALS_MOST && self.signals_taken > SIGNALS_MOST / 2 {
+            self.signals_taken = 0;
+            self.keep_newest_signals();
+        }
         if self.signals.len() == SIGNALS_MOST {
             metrics::counter!("parley_signals_dropped_total").increment(1);
             self.signals.pop_front();
         }
-        self.signals.push_back(text);
+        self.signals.push_back(live);
+    }
+
+    fn keep_newest_signals(&mut self) {
+        let mut told = HashSet::new();
+        let newest = self.signals.iter().rev().filter(|live| told.insert(&live.about));
+        let mut newest: VecDeque<Arc<Live>> = newest.cloned().collect();
+        newest.make_contiguous().reverse();
+        self.signals = newest;
+    }
+
+    /// Drops the signals of a room.
+    pub fn forget_signals(&mut self, room: &ConversationId) {
+        self.signals.retain(|live| !live.is_of(room));
     }
 
     /// The next live signal to send.
     pub fn pop_signal(&mut self) -> Option<Utf8Bytes> {
-        let text = self.signals.pop_front()?;
+        let live = self.signals.pop_front()?;
         if self.signals.is_empty() {
             self.signals = VecDeque::new();
         }
-        Some(text)
+        Some(live.text.clone())
     }
 
     /// Takes a live event, or lets its lane fall behind.
@@ -191,10 +214,11 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{ClientId, ConversationId, Timestamp, UserId};
+    use protocol::{ClientId, Timestamp, UserId};
 
     use super::*;
     use crate::hub::event::Kind;
+    use crate::room::live::About;
 
     fn event(lane: usize, position: u64) -> Arc<Event> {
         Arc::new(Event {
@@ -209,7 +233,7 @@ mod tests {
     }
 
     fn live(lanes: usize) -> Queue {
-        let mut queue = Queue::starting_at(&vec![0; lanes]);
+        let mut queue = Queue::starting_at(&vec![0; lanes], 0);
         for lane in 0..lanes {
             queue.extend(lane, Vec::new(), None);
         }
@@ -273,15 +297,33 @@ mod tests {
 
     #[test]
     fn a_lane_that_is_behind_checkpoints_where_it_is_behind() {
-        let queue = Queue::starting_at(&[3, 4]);
+        let queue = Queue::starting_at(&[3, 4], 4);
         assert_eq!(queue.positions(&[20, 30]), [3, 4]);
     }
 
+    fn live_signal(user: usize, text: &str) -> Arc<Live> {
+        let about = About::Status(UserId::parse(&user.to_string()).unwrap());
+        let text = text.to_owned().into();
+        Arc::new(Live { text, about })
+    }
+
     #[test]
-    fn of_too_many_signals_the_oldest_are_dropped() {
+    fn of_too_many_signals_about_the_same_the_last_one_is_kept() {
+        let mut queue = live(1);
+        for number in 0..SIGNALS_MOST {
+            queue.signal(live_signal(number / 2, ["came", "left"][number % 2]));
+        }
+        queue.signal(live_signal(SIGNALS_MOST, "last"));
+        let texts: Vec<_> = std::iter::from_fn(|| queue.pop_signal()).collect();
+        assert_eq!(texts.len(), SIGNALS_MOST / 2 + 1);
+        assert!(texts[..SIGNALS_MOST / 2].iter().all(|it| it.as_str() == "left"));
+    }
+
+    #[test]
+    fn of_too_many_signals_about_different_things_the_oldest_are_dropped() {
         let mut queue = live(1);
         for number in 0..=SIGNALS_MOST {
-            queue.signal(number.to_string().into());
+            queue.signal(live_signal(number, &number.to_string()));
         }
         assert_eq!(queue.pop_signal().unwrap().as_str(), "1");
     }

@@ -61,6 +61,8 @@ pub struct Socket {
     /// What ended the stream of frames in `inbox`.
     broken: Option<Turn>,
     pub(super) feed: Feed,
+    /// Whether it was a live signal's turn to go out, not an event's.
+    signal_last: bool,
     writing: bool,
     /// The flush under way holds events, not only the server's pings.
     writing_events: bool,
@@ -87,7 +89,7 @@ impl Socket {
     /// A socket whose session was just attached. `ready` and what belongs to it are already in `outbox`.
     pub fn new(
         app: Arc<App>,
-        session: Arc<Session>,
+        (session, feed): (Arc<Session>, Feed),
         ws: Ws,
         outbox: Vec<ServerFrame>,
         cursor: String,
@@ -108,7 +110,8 @@ impl Socket {
             expires_at,
             inbox: Vec::new(),
             broken: None,
-            feed: Feed::new(app.clone(), session.clone()),
+            feed,
+            signal_last: false,
             writing: false,
             writing_events: false,
             checkpoint_at: None,
@@ -282,9 +285,20 @@ impl Socket {
         if let Some(text) = self.outbox.pop_front() {
             return Some(text);
         }
-        if let Some(text) = self.session.queue().pop_signal() {
-            return Some(text);
+        // By turns: neither holds up the other, however much of it there is.
+        self.signal_last = !self.signal_last;
+        if self.signal_last {
+            self.next_signal().or_else(|| self.next_event())
+        } else {
+            self.next_event().or_else(|| self.next_signal())
         }
+    }
+
+    fn next_signal(&mut self) -> Option<Utf8Bytes> {
+        self.session.queue().pop_signal()
+    }
+
+    fn next_event(&mut self) -> Option<Utf8Bytes> {
         loop {
             let event = self.feed.pop()?;
             self.checkpoint_soon();
@@ -352,14 +366,7 @@ impl Socket {
             }
         }
         self.feed.on_time(now);
-        if self
-            .session
-            .idle_at(self.app.settings.away_after)
-            .is_some_and(|at| at <= now)
-        {
-            self.session.set_idle();
-            self.app.hub.rooms.changes.user(&self.session.user_id);
-        }
+        self.app.note_idle(&self.session, now);
         Ok(())
     }
 }

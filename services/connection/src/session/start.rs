@@ -8,6 +8,7 @@ use protocol::{Refusal, UserId};
 use tokio::time::Duration;
 
 use super::Session;
+use super::feed::Feed;
 use crate::app::App;
 use crate::hub::Resume;
 
@@ -28,11 +29,12 @@ pub struct Who {
     pub is_present: bool,
 }
 
-/// A session that is registered: whoever holds it sees to it that it is detached.
-#[derive(Debug)]
+/// A session that is registered while its feed lives.
 pub struct Opened {
     /// The session.
     pub session: Arc<Session>,
+    /// Its events.
+    pub feed: Feed,
     /// Where it begins.
     pub cursor: String,
     /// Whether a cursor was accepted.
@@ -45,7 +47,7 @@ pub struct Opened {
 ///
 /// # Errors
 /// `unavailable`.
-pub async fn open(app: &App, who: &Who, resume: Option<&str>) -> Result<Opened, Refusal> {
+pub async fn open(app: &Arc<App>, who: &Who, resume: Option<&str>) -> Result<Opened, Refusal> {
     for _ in 0..STARTS {
         if let Some(opened) = open_once(app, who, resume).await? {
             return Ok(opened);
@@ -58,7 +60,7 @@ pub async fn open(app: &App, who: &Who, resume: Option<&str>) -> Result<Opened, 
 }
 
 /// `None`: the log was made anew meanwhile, and positions of before mean nothing now.
-async fn open_once(app: &App, who: &Who, resume: Option<&str>) -> Result<Option<Opened>, Refusal> {
+async fn open_once(app: &Arc<App>, who: &Who, resume: Option<&str>) -> Result<Option<Opened>, Refusal> {
     let away = |error: bus::LogError| -> Refusal {
         tracing::debug!(%error, "a session cannot start");
         Refusal::unavailable("the message bus is away: reconnect in a moment")
@@ -75,10 +77,18 @@ async fn open_once(app: &App, who: &Who, resume: Option<&str>) -> Result<Option<
             Resume::Refused(reason) => (head, false, Some(reason)),
         },
     };
-    let session = Session::new(who.clone(), &positions);
+    // A cursor may be of somewhere in the middle of a replay. Steps of watermarks before it that had moved into entries
+    // behind it are not known then: better told twice than not at all.
+    let told = if resumed {
+        0
+    } else {
+        positions.last().copied().unwrap_or(0)
+    };
+    let session = Session::new(who.clone(), &positions, told);
+    // Before it is registered: a client that hangs up meanwhile ends this here, and leaves nothing behind.
+    let feed = Feed::new(app.clone(), session.clone());
     hub.attach(&session).await.map_err(away)?;
     let Some(cursor) = hub.cursor(positions, resets) else {
-        hub.detach(&session);
         return Ok(None);
     };
     if session.is_present {
@@ -86,6 +96,7 @@ async fn open_once(app: &App, who: &Who, resume: Option<&str>) -> Result<Option<
     }
     Ok(Some(Opened {
         session,
+        feed,
         cursor,
         resumed,
         refused,

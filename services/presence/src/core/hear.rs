@@ -70,7 +70,12 @@ impl Core {
             Phase::Starting(since) => {
                 since.get_or_insert(now.at);
             }
-            Phase::Ready | Phase::Leaving => self.counts.doubts += 1,
+            Phase::Ready => {
+                self.counts.doubts += 1;
+                // Who asked meanwhile was not answered as it is: let all ask again.
+                self.effects.push(Effect::Ready);
+            }
+            Phase::Leaving => self.counts.doubts += 1,
         }
     }
 

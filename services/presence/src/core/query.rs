@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use protocol::limits::PRESENT_LISTED;
 use protocol::rpc::{LookAround, Sight};
 use protocol::server_frame::{Presence, Status};
 use protocol::{Timestamp, UserId};
@@ -40,7 +41,7 @@ impl Core {
     }
 
     /// What the asking node's clients may see. Times of being last seen are only those that are remembered.
-    pub(crate) fn look_around(&self, request: &LookAround) -> Sight {
+    pub(crate) fn look_around(&mut self, request: &LookAround) -> Sight {
         let room = request.conversation_id.as_ref();
         let present: Vec<UserId> = room
             .into_iter()
@@ -49,13 +50,19 @@ impl Core {
             .collect();
         let mut listed = HashSet::new();
         let asked = request.users.iter().map(|user| (user, true));
-        let there = present.iter().map(|user| (user, false));
+        // Who asks lists no more than these; how the members appear is asked for by itself.
+        let there = present.iter().take(PRESENT_LISTED).map(|user| (user, false));
         let presence = asked
             .chain(there)
             .filter(|(user, _)| listed.insert(*user))
             .filter_map(|(user, asked)| self.presence(user, asked && request.last_seen))
             .collect();
-        Sight { present, presence }
+        self.voice.on_shown(room, listed.into_iter());
+        Sight {
+            present,
+            presence,
+            cut: false,
+        }
     }
 
     /// Whether the user has chosen to be seen by nobody.

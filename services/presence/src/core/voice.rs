@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use protocol::server_frame::{Presence, Status};
 use protocol::signal::Signal;
-use protocol::{Timestamp, UserId};
+use protocol::{ConversationId, Timestamp, UserId};
 
 use super::counts::Counts;
 use super::deadlines::Deadlines;
@@ -30,6 +30,8 @@ struct Wait {
     since: Instant,
     /// Whether it came about by what was heard, not by what changed.
     heard: bool,
+    /// Whether somebody who asked was shown it: then it is told even if it is over by then, or he would see it for ever.
+    shown: bool,
     why: Why,
 }
 
@@ -63,13 +65,15 @@ impl Voice {
 
     /// Something may look different now.
     pub(crate) fn on_change(&mut self, key: Key, why: Why, table: &Table, now: Now) {
-        if table.look(&key) == self.told.get(&key) {
+        let shown = self.waits.get(&key).is_some_and(|wait| wait.shown);
+        if table.look(&key) == self.told.get(&key) && !shown {
             self.drop_wait(&key);
             return;
         }
         let wait = self.waits.entry(key.clone()).or_insert_with(|| Wait {
             since: now.at,
             heard: false,
+            shown: false,
             why: Why::default(),
         });
         if why.session_id.is_some() {
@@ -101,10 +105,28 @@ impl Voice {
         let wait = Wait {
             since: now.at,
             heard: true,
+            shown: false,
             why,
         };
         self.waits.insert(key.clone(), wait);
         self.schedule(key, now);
+    }
+
+    /// Somebody who asked was shown a room, and how these users appear, as it is: it may not have been told yet.
+    pub(crate) fn on_shown<'a>(&mut self, room: Option<&ConversationId>, users: impl Iterator<Item = &'a UserId>) {
+        if self.waits.is_empty() {
+            return;
+        }
+        for user in users {
+            if let Some(wait) = self.waits.get_mut(&Key::User(user.clone())) {
+                wait.shown = true;
+            }
+        }
+        let Some(room) = room else { return };
+        for (key, wait) in &mut self.waits {
+            // Whoever is not in the room was shown too: as absent.
+            wait.shown |= matches!(key, Key::Place((id, _)) if id == room);
+        }
     }
 
     /// Others live, or die: it is for others to speak.

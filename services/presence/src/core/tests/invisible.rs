@@ -7,7 +7,7 @@ use protocol::server_frame::Status;
 use super::names::{SECOND, place, room, user};
 use super::world::World;
 
-fn look(world: &World, name: &str) -> Sight {
+fn look(world: &mut World, name: &str) -> Sight {
     world.replicas[0].core.look_around(&LookAround {
         conversation_id: Some(room(1)),
         users: vec![user(name)],
@@ -59,7 +59,7 @@ fn an_invisible_user_was_last_seen_when_he_was_last_visible() {
     let seen = world.seen[&user("ada")].as_millis();
     assert!(seen - hidden <= 100, "{}", seen - hidden);
     assert_eq!(
-        look(&world, "ada").presence[0].last_seen.map(|it| it.as_millis()),
+        look(&mut world, "ada").presence[0].last_seen.map(|it| it.as_millis()),
         Some(seen)
     );
 }
@@ -69,7 +69,7 @@ fn an_invisible_user_is_not_present() {
     let mut world = world_with_ada();
     world.choose(&user("ada"), ChosenStatus::Invisible);
     world.run(SECOND);
-    let sight = look(&world, "ada");
+    let sight = look(&mut world, "ada");
     assert_eq!((sight.present, sight.presence[0].status), (vec![], Status::Offline));
 }
 
@@ -81,7 +81,7 @@ fn whoever_is_visible_again_joins_again() {
     world.choose(&user("ada"), ChosenStatus::Online);
     world.run(SECOND);
     assert_eq!(world.told_of("ada")[4..], ["online", "joined"]);
-    assert_eq!(look(&world, "ada").present, [user("ada")]);
+    assert_eq!(look(&mut world, "ada").present, [user("ada")]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use protocol::UserId;
 use protocol::client_frame::ChosenStatus;
+use protocol::rpc::{LookAround, Sight};
 use protocol::server_frame::Status;
 use protocol::signal::Signal;
 
@@ -16,6 +17,45 @@ use crate::core::table::{Key, Look};
 pub(super) struct View {
     pub(super) users: HashMap<UserId, Status>,
     pub(super) places: HashSet<Place>,
+}
+
+impl View {
+    fn hear(&mut self, signal: Signal) {
+        match signal {
+            Signal::Presence { presence, .. } if presence.status == Status::Offline => {
+                self.users.remove(&presence.user_id);
+            }
+            Signal::Presence { presence, .. } => {
+                self.users.insert(presence.user_id, presence.status);
+            }
+            Signal::Joined {
+                conversation_id,
+                user_id,
+            } => {
+                self.places.insert((conversation_id, user_id));
+            }
+            Signal::Left {
+                conversation_id,
+                user_id,
+            } => {
+                self.places.remove(&(conversation_id, user_id));
+            }
+            Signal::Typing { .. } | Signal::Unknown => {}
+        }
+    }
+
+    fn look(&mut self, request: &LookAround, sight: &Sight) {
+        for user in &request.users {
+            self.users.remove(user);
+        }
+        let users = sight.presence.iter().map(|it| (it.user_id.clone(), it.status));
+        self.users.extend(users);
+        if let Some(room) = &request.conversation_id {
+            self.places.retain(|(id, _)| id != room);
+            let present = sight.present.iter().map(|user| (room.clone(), user.clone()));
+            self.places.extend(present);
+        }
+    }
 }
 
 impl World {
@@ -52,30 +92,16 @@ impl World {
         self.told.iter().filter_map(|(_, _, signal)| of(signal)).collect()
     }
 
-    /// What clients see who heard every signal.
+    /// What clients see who heard every signal, and everything that anybody was shown.
     pub(super) fn view(&self) -> View {
         let mut view = View::default();
-        for (_, _, signal) in &self.told {
-            match signal.clone() {
-                Signal::Presence { presence, .. } if presence.status == Status::Offline => {
-                    view.users.remove(&presence.user_id);
-                }
-                Signal::Presence { presence, .. } => {
-                    view.users.insert(presence.user_id, presence.status);
-                }
-                Signal::Joined {
-                    conversation_id,
-                    user_id,
-                } => {
-                    view.places.insert((conversation_id, user_id));
-                }
-                Signal::Left {
-                    conversation_id,
-                    user_id,
-                } => {
-                    view.places.remove(&(conversation_id, user_id));
-                }
-                Signal::Typing { .. } | Signal::Unknown => {}
+        let mut looks = self.looks.iter().peekable();
+        for told in 0..=self.told.len() {
+            while let Some((_, request, sight)) = looks.next_if(|(before, ..)| *before <= told) {
+                view.look(request, sight);
+            }
+            if let Some((_, _, signal)) = self.told.get(told) {
+                view.hear(signal.clone());
             }
         }
         view

@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use protocol::UserId;
 use protocol::client_frame::ChosenStatus;
+use protocol::rpc::LookAround;
 
 use super::names::{SECOND, place, user};
 use super::world::{Fate, Health, World};
@@ -26,6 +27,7 @@ enum Step {
     KillNode(usize),
     EndNode(usize),
     Health(usize, Health),
+    Look(usize, u8),
     Wait(u64),
 }
 
@@ -45,6 +47,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (node.clone(), user.clone()).prop_map(|(n, u)| Step::Close(n, u)),
         1 => (node.clone(), user.clone(), any::<bool>()).prop_map(|(n, u, idle)| Step::Idle(n, u, idle)),
         3 => (node.clone(), user.clone(), room.clone()).prop_map(|(n, u, r)| Step::Subscribe(n, u, r)),
+        2 => (0..2_usize, room.clone()).prop_map(|(r, room)| Step::Look(r, room)),
         1 => (node.clone(), user.clone(), room).prop_map(|(n, u, r)| Step::Unsubscribe(n, u, r)),
         1 => (user, chosen).prop_map(|(u, status)| Step::Choose(u, status)),
         2 => prop::collection::vec(fate, 1..6).prop_map(Step::Fates),
@@ -83,8 +86,22 @@ fn play(world: &mut World, steps: Vec<Step>) {
             Step::KillNode(node) => world.nodes[node].alive = false,
             Step::EndNode(node) if world.nodes[node].alive => world.end_node(node),
             Step::Health(replica, health) => world.set_health(replica, health),
+            Step::Look(replica, room) if replica < world.replicas.len() => {
+                let request = LookAround {
+                    conversation_id: Some(place(room, "user0").0),
+                    users: users.clone(),
+                    last_seen: false,
+                    report: None,
+                };
+                world.look(replica, request);
+            }
             Step::Wait(millis) => world.run(Duration::from_millis(millis)),
-            Step::Open(..) | Step::Close(..) | Step::Subscribe(..) | Step::Unsubscribe(..) | Step::EndNode(_) => {}
+            Step::Look(..)
+            | Step::Open(..)
+            | Step::Close(..)
+            | Step::Subscribe(..)
+            | Step::Unsubscribe(..)
+            | Step::EndNode(_) => {}
         }
     }
     world.fates.clear();

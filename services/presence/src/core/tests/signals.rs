@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use protocol::client_frame::ChosenStatus;
+use protocol::rpc::LookAround;
 use protocol::signal::Signal;
 
 use super::names::{SECOND, place, user};
@@ -121,4 +122,34 @@ fn a_user_is_online_before_he_joins() {
     world.nodes[0].subscribe(&place(1, "ada"));
     world.run(SECOND);
     assert_eq!(world.told_of("ada"), ["online", "joined"]);
+}
+
+#[test]
+fn what_somebody_was_shown_who_asked_is_told_also_when_it_is_over_by_then() {
+    let mut world = World::new(1, 2);
+    let place = place(1, "ada");
+    // So often that the next change waits.
+    world.nodes[0].open(&user("ada"));
+    for _ in 0..8 {
+        world.nodes[0].subscribe(&place);
+        world.run(Duration::from_millis(100));
+        world.nodes[0].unsubscribe(&place);
+        world.run(Duration::from_millis(100));
+    }
+    world.nodes[0].subscribe(&place);
+    world.run(Duration::from_millis(100));
+    let request = LookAround {
+        conversation_id: Some(place.0.clone()),
+        users: Vec::new(),
+        last_seen: false,
+        report: None,
+    };
+    let already = world.view().places.contains(&place);
+    for replica in 0..2 {
+        world.look(replica, request.clone());
+    }
+    assert!(!already && world.view().places.contains(&place));
+    world.nodes[0].unsubscribe(&place);
+    world.run(SECOND * 10);
+    assert!(world.view().places.is_empty());
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use protocol::client_frame::ChosenStatus;
+use protocol::rpc::{LookAround, Sight};
 use protocol::signal::{Report, Signal, Signals, Snapshot};
 use protocol::{Timestamp, UserId};
 
@@ -61,6 +62,8 @@ pub(super) struct World {
     pub(super) replicas: Vec<Replica>,
     /// Every signal, when and by which replica.
     pub(super) told: Vec<(Duration, usize, Signal)>,
+    /// What clients who asked were shown, with how many signals had been told by then.
+    pub(super) looks: Vec<(usize, LookAround, Sight)>,
     pub(super) messages: usize,
     pub(super) seen: HashMap<UserId, Timestamp>,
     pub(super) choices: HashMap<UserId, Choice>,
@@ -87,6 +90,7 @@ impl World {
             nodes: (0..nodes).map(|n| FakeNode::new(&format!("node{n}"))).collect(),
             replicas: Vec::new(),
             told: Vec::new(),
+            looks: Vec::new(),
             messages: 0,
             seen: HashMap::new(),
             choices: HashMap::new(),
@@ -116,6 +120,15 @@ impl World {
             inbox: VecDeque::new(),
         });
         self.replicas.len() - 1
+    }
+
+    /// A client asks a replica about a room and some users, and is answered if it knows what is so.
+    pub(super) fn look(&mut self, replica: usize, request: LookAround) {
+        let Replica { core, health, .. } = &mut self.replicas[replica];
+        if *health == Health::Well && core.is_current(None, self.now) {
+            let sight = core.look_around(&request);
+            self.looks.push((self.told.len(), request, sight));
+        }
     }
 
     pub(super) fn set_health(&mut self, replica: usize, health: Health) {

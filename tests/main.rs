@@ -39,6 +39,7 @@ mod queries;
 mod receipts;
 mod receipts_durable;
 mod receipts_large;
+mod receipts_replaced;
 mod receipts_shown;
 mod reconnects;
 mod resume;

@@ -2,18 +2,22 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, User, shared};
+use crate::harness::{Client, Deployment, User, shared};
 use crate::receipts::{assert_told, mark};
 
 /// A group of 101: four users, and others whom nobody knows.
-struct Crowd {
-    id: String,
-    users: [User; 4],
+pub struct Crowd {
+    pub id: String,
+    pub users: [User; 4],
 }
 
 impl Crowd {
     async fn new() -> Self {
-        let users = shared().await.users(["ann", "bob", "eve", "joe"]).await;
+        Self::at(shared().await).await
+    }
+
+    pub async fn at(deployment: &Deployment) -> Self {
+        let users = deployment.users(["ann", "bob", "eve", "joe"]).await;
         let mut members: Vec<String> = (0..97).map(|it| format!("{}-{it}", users[0].id)).collect();
         members.extend(users[1..].iter().map(|it| it.id.clone()));
         let members: Vec<&str> = members.iter().map(String::as_str).collect();
@@ -24,7 +28,7 @@ impl Crowd {
     }
 
     /// Of the users, each at the other node than the one before.
-    async fn sockets(&self) -> [Client; 4] {
+    pub async fn sockets(&self) -> [Client; 4] {
         let [ann, bob, eve, joe] = &self.users;
         [
             ann.connect().await,
@@ -34,21 +38,21 @@ impl Crowd {
         ]
     }
 
-    async fn say(&self, user: usize, text: &str) {
+    pub async fn say(&self, user: usize, text: &str) {
         self.users[user].api.say(&self.id, text).await;
     }
 
-    async fn read(&self, socket: &Client, seq: u64) {
+    pub async fn read(&self, socket: &Client, seq: u64) {
         socket.send(mark("message:read", &self.id, json!({"seq": seq}))).await;
     }
 
-    async fn assert_told(&self, socket: &Client, user: usize, seq: u64) {
+    pub async fn assert_told(&self, socket: &Client, user: usize, seq: u64) {
         assert_told(socket, "message:read", &self.id, &self.users[user].id, seq).await;
     }
 }
 
 /// All read marks that came, by `seq`.
-fn told(socket: &Client) -> Vec<u64> {
+pub fn told(socket: &Client) -> Vec<u64> {
     let all = socket.frames.all();
     let marks = all.iter().filter(|it| it["type"] == "message:read");
     marks.filter_map(|it| it["seq"].as_u64()).collect()

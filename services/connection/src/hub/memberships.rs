@@ -8,6 +8,7 @@ use protocol::envelope::Told;
 use protocol::{ConversationId, UserId};
 
 use super::event::{Event, Kind};
+use super::holes::Holes;
 
 /// The time, in `seq`s of the conversation, during which somebody was a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,17 +75,20 @@ pub struct Memberships {
 
 /// Which steps of a watermark somebody still has to be told of, who reads the receipts from a position on. An entry
 /// replaces the one before it, and names the steps of those before it too: see [`Told`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Steps {
+#[derive(Debug, Clone, Copy)]
+pub struct Steps<'a> {
     /// He knows of those up to here.
     pub after: u64,
-    /// Those after here he reads as entries of their own.
+    /// Those after here he reads as entries of their own,
     pub until: u64,
+    /// but for these.
+    pub holes: Option<&'a Holes>,
 }
 
-impl Steps {
+impl Steps<'_> {
     fn hold(self, told: &Told) -> bool {
-        told.1 == 0 || (told.1 > self.after && told.1 <= self.until)
+        let is_hole = || self.holes.is_some_and(|it| it.contain(told.1));
+        told.1 == 0 || (told.1 > self.after && (told.1 <= self.until || is_hole()))
     }
 }
 
@@ -98,7 +102,7 @@ impl Memberships {
     }
 
     /// Whether the user gets the event.
-    pub fn cover(&self, event: &Event, steps: Steps) -> bool {
+    pub fn cover(&self, event: &Event, steps: Steps<'_>) -> bool {
         let told = match &event.kind {
             Kind::Receipt { user, to: Some(to), .. } => {
                 *user == self.user || to.iter().any(|it| it.0 == self.user && steps.hold(it))
@@ -222,7 +226,11 @@ mod tests {
             let span = all.span_after(&change).unwrap();
             assert!(all.set(&id(), span));
         }
-        let steps = Steps { after: 0, until: 0 };
+        let steps = Steps {
+            after: 0,
+            until: 0,
+            holes: None,
+        };
         let covered = (1..=8).filter(|seq| all.cover(&event(*seq, Kind::Updated), steps));
         assert_eq!(covered.collect::<Vec<_>>(), [1, 2, 3, 6, 7, 8]);
         assert!(all.is_member(&id()));
@@ -231,11 +239,17 @@ mod tests {
     #[test]
     fn a_step_is_told_by_its_own_entry_or_by_the_one_that_replaced_it() {
         let told = |step| Told(ann(), step);
-        let steps = Steps { after: 4, until: 9 };
-        let held: Vec<u64> = [0, 4, 5, 9, 10]
+        let mut holes = Holes::default();
+        holes.note(11, 13);
+        let steps = Steps {
+            after: 4,
+            until: 9,
+            holes: Some(&holes),
+        };
+        let held: Vec<u64> = [0, 4, 5, 9, 10, 11, 12, 13]
             .into_iter()
             .filter(|it| steps.hold(&told(*it)))
             .collect();
-        assert_eq!(held, [0, 5, 9]);
+        assert_eq!(held, [0, 5, 9, 12], "12 is in no entry of its own that came here");
     }
 }

@@ -3,6 +3,7 @@
 //! Who may do what is not decided here: memberships are facts of the log. Nothing here writes to a socket.
 
 pub mod event;
+mod holes;
 pub mod lane;
 pub mod memberships;
 mod replay;
@@ -131,7 +132,7 @@ impl Hub {
         match &event.kind {
             Kind::Receipt { user, to: Some(to), .. } => {
                 // Looked up one by one: a receipt in a group of ten thousand must not cost ten thousand looks.
-                let now = to.iter().filter(|told| told.1 == 0).map(|told| &told.0);
+                let now = to.iter().filter(|told| window.is_news(told)).map(|told| &told.0);
                 now.chain([user]).for_each(|user| self.offer_receipt(user, &event));
             }
             kind => {

@@ -155,6 +155,7 @@ impl Hub {
         let steps = Steps {
             after: told,
             until: u64::MAX,
+            holes: None,
         };
         let mut page = page(index, records, limit, reached.min(until), |event| {
             mine.cover(event, steps)

@@ -3,15 +3,20 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use protocol::envelope::Told;
 use protocol::{ConversationId, UserId};
 
 use super::event::Event;
+use super::holes::Holes;
 use super::memberships::{Memberships, Steps};
 
 /// All events of a lane after [`Window::start`], by position and by conversation.
 #[derive(Debug)]
 pub struct Window {
     start: u64,
+    /// The last position.
+    last: u64,
+    holes: Holes,
     bytes: usize,
     bytes_most: usize,
     events: VecDeque<Arc<Event>>,
@@ -33,6 +38,8 @@ impl Window {
     pub fn new(start: u64, bytes_most: usize) -> Self {
         Self {
             start,
+            last: start,
+            holes: Holes::default(),
             bytes: 0,
             bytes_most,
             events: VecDeque::new(),
@@ -46,6 +53,11 @@ impl Window {
         self.start
     }
 
+    /// Whether nobody here was told of the step of a watermark that an event names: its own entry never came.
+    pub fn is_news(&self, told: &Told) -> bool {
+        told.1 == 0 || self.holes.contain(told.1)
+    }
+
     /// Forgets everything and begins after `start`.
     pub fn reset(&mut self, start: u64) {
         *self = Self::new(start, self.bytes_most);
@@ -53,6 +65,8 @@ impl Window {
 
     /// Adds the newest event and lets the oldest go where the bound asks for it.
     pub fn push(&mut self, event: Arc<Event>) {
+        self.holes.note(self.last, event.position);
+        self.last = event.position;
         self.bytes += event.bytes();
         self.by_conversation
             .entry(event.conversation_id.clone())
@@ -104,6 +118,7 @@ impl Window {
         let steps = Steps {
             after: told,
             until: self.start,
+            holes: Some(&self.holes),
         };
         let newer = self.events.len() - self.events.partition_point(|event| event.position <= from);
         // Whichever is shorter: what happened since, or the list of conversations.
@@ -117,7 +132,7 @@ impl Window {
         Found { events, complete }
     }
 
-    fn scan(&self, newer: usize, steps: Steps, memberships: &Memberships, limit: usize) -> Vec<Arc<Event>> {
+    fn scan(&self, newer: usize, steps: Steps<'_>, memberships: &Memberships, limit: usize) -> Vec<Arc<Event>> {
         let mine = |event: &&Arc<Event>| memberships.cover(event, steps);
         self.events
             .range(self.events.len() - newer..)
@@ -127,7 +142,7 @@ impl Window {
             .collect()
     }
 
-    fn look_up(&self, from: u64, steps: Steps, memberships: &Memberships, limit: usize) -> Vec<Arc<Event>> {
+    fn look_up(&self, from: u64, steps: Steps<'_>, memberships: &Memberships, limit: usize) -> Vec<Arc<Event>> {
         let mut events = Vec::new();
         for (id, _) in memberships.iter() {
             let Some(queue) = self.by_conversation.get(id) else {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::harness::{Client, Deployment, Room, Sse, User, What, is_durable, process, shared, tuned, until};
 
@@ -310,4 +311,19 @@ async fn a_comment_comes_every_fifteen_seconds() {
         assert!(at - last < Duration::from_millis(16_500), "{:?}", at - last);
         last = at;
     }
+}
+
+#[tokio::test]
+async fn of_clients_that_hang_up_while_they_are_let_in_nobody_stays_online() {
+    let room = shared().await.direct().await;
+    let [ann, bob] = &room.users;
+    for number in 0..400_u64 {
+        let patience = Duration::from_micros(number * 10);
+        let _ = timeout(patience, Sse::open(&bob.api, None)).await;
+    }
+    until("bob to be offline", Duration::from_secs(15), async || {
+        let list = ann.api.presence(&[&bob.id]).await.ok();
+        (list["presence"][0]["status"] == "offline").then_some(())
+    })
+    .await;
 }

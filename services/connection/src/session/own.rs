@@ -205,7 +205,9 @@ impl Own {
             self.sends = HashMap::new();
         }
         let late = |it: &Receipt| now.saturating_duration_since(it.at) >= UNKNOWN_KEPT;
-        while self.receipts.pop_front_if(|it| late(it)).is_some() {}
+        while self.receipts.front().is_some_and(late) {
+            self.receipts.pop_front();
+        }
         if self.receipts.is_empty() {
             self.receipts = VecDeque::new();
         }

@@ -1,7 +1,7 @@
 //! Presence without sockets, clocks or tasks: what is heard goes in with the time, what is to be done comes out.
 //!
 //! [`table`] is what is so, [`voice`] what is told of it; [`node`] and [`sync`] keep the nodes' reports in order, [`trust`]
-//! knows when silence proves nothing. The loop around it is in [`crate::run`].
+//! knows when silence proves nothing. The loop around it is in [`mod@crate::run`].
 
 mod counts;
 mod deadlines;

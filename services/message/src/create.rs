@@ -102,9 +102,8 @@ impl Service {
     async fn create_or_find(&self, planned: &ConversationCreated) -> Result<(State, bool), Refusal> {
         let conversation = self.conversations.open(&planned.conversation_id);
         let mut slot = conversation.state.lock().await;
-        if let Some(state) = slot.take() {
-            *slot = Some(state.clone());
-            return Ok((state, false));
+        if slot.is_some() {
+            return Ok((self.refresh(&conversation, &mut slot).await?, false));
         }
         // Its entries may have aged out of the log, where a second creation would then succeed.
         let known = directory::find(self.log.bus(), &planned.by, &planned.conversation_id).await;

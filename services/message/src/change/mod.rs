@@ -92,29 +92,21 @@ impl Service {
         now: Timestamp,
     ) -> Result<Done, Refusal> {
         let mut slot = conversation.state.lock().await;
-        let (mut state, mut freshness) = match slot.take() {
-            Some(state) => (state, Freshness::Cached),
-            None => (self.load(conversation).await?, Freshness::Fresh),
-        };
+        let (mut state, mut freshness) = self.known(conversation, &mut slot).await?;
         let mut conflicts = 0;
         loop {
             let event = match rules::decide(&state, caller, change, now) {
                 Decision::Append(event) => event,
                 // What is known here may be old.
                 Decision::Refuse(_) | Decision::Nothing if freshness == Freshness::Cached => {
-                    state = self.refresh(conversation, state).await?;
+                    state = self.refresh(conversation, &mut slot).await?;
                     freshness = Freshness::Fresh;
                     continue;
                 }
-                Decision::Refuse(refusal) => {
-                    *slot = Some(state);
-                    return Err(refusal);
-                }
-                Decision::Nothing => {
-                    *slot = Some(state.clone());
-                    return Ok(repeated(state, change));
-                }
+                Decision::Refuse(refusal) => return Err(refusal),
+                Decision::Nothing => return Ok(repeated(state, change)),
             };
+            *slot = None;
             match self.append_change(conversation, &state, event, welcome).await {
                 Ok(done) => {
                     *slot = Some(done.state.clone());
@@ -126,7 +118,8 @@ impl Service {
                 }
                 Err(Failed::Log(LogError::Conflict)) => {
                     conflicts += 1;
-                    state = self.after_conflict(conversation, state, conflicts).await?;
+                    *slot = Some(state);
+                    state = self.after_conflict(conversation, &mut slot, conflicts).await?;
                     freshness = Freshness::Fresh;
                 }
                 Err(Failed::Log(error @ LogError::Refused(_))) => {

@@ -39,19 +39,11 @@ impl Service {
         freshness: Freshness,
     ) -> Result<State, Refusal> {
         let mut slot = conversation.state.lock().await;
-        let mut fresh = false;
-        let mut state = match slot.take() {
-            Some(state) => state,
-            None => {
-                fresh = true;
-                self.load(conversation).await?
-            }
-        };
-        let suffices = state.members.contains(user) && freshness == Freshness::Cached;
-        if !fresh && !suffices {
-            state = self.refresh(conversation, state).await?;
+        let (mut state, known) = self.known(conversation, &mut slot).await?;
+        let suffices = known == Freshness::Fresh || freshness == Freshness::Cached && state.members.contains(user);
+        if !suffices {
+            state = self.refresh(conversation, &mut slot).await?;
         }
-        *slot = Some(state.clone());
         if state.members.contains(user) {
             Ok(state)
         } else {
@@ -59,8 +51,42 @@ impl Service {
         }
     }
 
-    /// Brings a state up to the conversation's last entry.
-    pub(crate) async fn refresh(&self, conversation: &Arc<Conversation>, mut state: State) -> Result<State, Refusal> {
+    /// A copy of what a conversation's slot holds, which is loaded where it holds nothing.
+    pub(crate) async fn known(
+        &self,
+        conversation: &Arc<Conversation>,
+        slot: &mut Option<State>,
+    ) -> Result<(State, Freshness), Refusal> {
+        if let Some(state) = slot {
+            return Ok((state.clone(), Freshness::Cached));
+        }
+        let state = self.load(conversation).await?;
+        *slot = Some(state.clone());
+        Ok((state, Freshness::Fresh))
+    }
+
+    /// Brings what a conversation's slot holds up to the last entry; a copy of it. A read that fails leaves in the slot
+    /// what was known before.
+    pub(crate) async fn refresh(
+        &self,
+        conversation: &Arc<Conversation>,
+        slot: &mut Option<State>,
+    ) -> Result<State, Refusal> {
+        let (state, freshness) = self.known(conversation, slot).await?;
+        if freshness == Freshness::Fresh {
+            return Ok(state);
+        }
+        let state = self.follow(conversation, slot, state).await?;
+        *slot = Some(state.clone());
+        Ok(state)
+    }
+
+    async fn follow(
+        &self,
+        conversation: &Arc<Conversation>,
+        slot: &mut Option<State>,
+        mut state: State,
+    ) -> Result<State, Refusal> {
         let last = self.last(conversation).await?;
         let seen = last
             .as_ref()
@@ -70,7 +96,11 @@ impl Service {
         match state.follow(seen.as_ref()) {
             Follow::Current => Ok(state),
             Follow::Changed => self.load_from(conversation, last, Some(state)).await,
-            Follow::Reload => self.load_from(conversation, last, None).await,
+            Follow::Reload => {
+                // Positions of another stream mean nothing in this one.
+                *slot = None;
+                self.load_from(conversation, last, None).await
+            }
             Follow::Emptied => {
                 let stored = self
                     .store

@@ -28,7 +28,7 @@ pub(crate) struct Conversation {
     pub(crate) id: ConversationId,
     pub(crate) lane: Lane,
     pub(crate) subject: String,
-    /// `None`: not known, read the log. Whoever changes it takes the state out and puts back what he knows for
+    /// `None`: not known, read the log. Whoever appends takes the state out before, and puts back what he knows for
     /// certain, so that a cancelled or unanswered append leaves `None`.
     pub(crate) state: tokio::sync::Mutex<Option<State>>,
     members: AtomicU32,

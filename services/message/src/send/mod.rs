@@ -105,27 +105,18 @@ impl Service {
         started: Instant,
     ) -> Result<Turn, Refusal> {
         let mut slot = conversation.state.lock().await;
-        let (mut state, mut freshness) = match slot.take() {
-            Some(state) => (state, Freshness::Cached),
-            None => (self.load(conversation).await?, Freshness::Fresh),
-        };
+        let (mut state, mut freshness) = self.known(conversation, &mut slot).await?;
         let mut conflicts = 0;
         loop {
             let decision = rules::decide(&state, draft, checks.reply_known, now);
             let (head, expected, payload) = match decision {
                 Decision::Refuse(_) if freshness == Freshness::Cached => {
-                    state = self.refresh(conversation, state).await?;
+                    state = self.refresh(conversation, &mut slot).await?;
                     freshness = Freshness::Fresh;
                     continue;
                 }
-                Decision::Refuse(refusal) => {
-                    *slot = Some(state);
-                    return Err(refusal);
-                }
-                Decision::CheckReply(seq) => {
-                    *slot = Some(state);
-                    return Ok(Turn::CheckReply(seq));
-                }
+                Decision::Refuse(refusal) => return Err(refusal),
+                Decision::CheckReply(seq) => return Ok(Turn::CheckReply(seq)),
                 Decision::Append {
                     head,
                     expected,
@@ -137,9 +128,9 @@ impl Service {
             let send = &draft.send;
             if !checks.looked_up && age::must_look_up(&send.client_id, send.retry, clock, self.stream.duplicate_window)
             {
-                *slot = Some(state);
                 return Ok(Turn::LookUp);
             }
+            *slot = None;
             match self.append(conversation, draft, expected, payload).await {
                 Ok(appended) if appended.duplicate => {
                     metrics::counter!("parley_duplicates_total", "known_by" => "stream").increment(1);
@@ -162,7 +153,8 @@ impl Service {
                 }
                 Err(LogError::Conflict) => {
                     conflicts += 1;
-                    state = self.after_conflict(conversation, state, conflicts).await?;
+                    *slot = Some(state);
+                    state = self.after_conflict(conversation, &mut slot, conflicts).await?;
                     freshness = Freshness::Fresh;
                 }
                 Err(error @ LogError::Refused(_)) => {
@@ -197,7 +189,7 @@ impl Service {
     pub(crate) async fn after_conflict(
         &self,
         conversation: &Arc<Conversation>,
-        state: State,
+        slot: &mut Option<State>,
         conflicts: u32,
     ) -> Result<State, Refusal> {
         metrics::counter!("parley_append_conflicts_total").increment(1);
@@ -206,6 +198,6 @@ impl Service {
             let pause = Duration::from_micros(rand::random_range(0..=most_ms * 1_000));
             tokio::time::sleep(pause).await;
         }
-        self.refresh(conversation, state).await
+        self.refresh(conversation, slot).await
     }
 }

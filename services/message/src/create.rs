@@ -16,8 +16,6 @@ use crate::service::{Service, unavailable};
 
 /// Time for everything; a group of 10,000 takes about a second.
 const DEADLINE: Duration = Duration::from_secs(4);
-/// Time for reading what an existing conversation has in MongoDB; without it the answer is made from the log.
-const READ: Duration = Duration::from_millis(800);
 
 /// What a request comes to.
 ///
@@ -87,16 +85,13 @@ impl Service {
         // Before the answer, and again on a repetition: a replica may have been killed between entry and directory.
         let stored = store_all(&self.log, present(&state, state.members.iter())).await;
         stored.map_err(|error| unavailable(&error))?;
-        if !created {
-            let read = tokio::time::timeout(READ, self.one_conversation(&creator, &state.id)).await;
-            if let Ok(Ok(conversation)) = read {
-                return Ok(Created { conversation, created });
-            }
-        }
-        Ok(Created {
-            conversation: shown(&state),
-            created,
-        })
+        let conversation = if created {
+            shown(&state)
+        } else {
+            let conversation = self.conversations.open(&state.id);
+            self.conversation_after(&creator, &conversation, &state).await?
+        };
+        Ok(Created { conversation, created })
     }
 
     async fn create_or_find(&self, planned: &ConversationCreated) -> Result<(State, bool), Refusal> {

@@ -23,7 +23,6 @@ pub(crate) use rules::decide;
 use welcome::Welcome;
 
 use crate::conversation::load::Freshness;
-use crate::conversation::shown::shown;
 use crate::conversation::{Conversation, State};
 use crate::event::Event;
 use crate::memberships::{changed, present, store_all};
@@ -31,8 +30,6 @@ use crate::service::{Service, unavailable};
 
 /// Time for everything; 10,000 new members take about a second.
 const DEADLINE: Duration = Duration::from_secs(4);
-/// Time for reading what MongoDB has of the conversation; without it the answer is made from the state.
-const READ: Duration = Duration::from_millis(800);
 
 /// What a change came to: the state after it, and the directory's entries to write before the answer.
 struct Done {
@@ -75,11 +72,8 @@ impl Service {
         if !done.state.members.contains(&caller) {
             return Ok(None);
         }
-        let read = tokio::time::timeout(READ, self.one_conversation(&caller, &id)).await;
-        Ok(Some(match read {
-            Ok(Ok(conversation)) => conversation,
-            _ => shown(&done.state),
-        }))
+        let shown = self.conversation_after(&caller, &conversation, &done.state).await?;
+        Ok(Some(shown))
     }
 
     /// Decides and appends, again and again while others are first.

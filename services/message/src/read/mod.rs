@@ -5,6 +5,7 @@
 
 mod conversations;
 mod history;
+mod logged;
 mod members;
 mod page;
 mod room;

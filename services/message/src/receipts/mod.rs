@@ -3,8 +3,10 @@
 //! A burst of reads is a handful of writes: while one is under way only the highest of the others waits, and in large
 //! conversations the next one waits for a while. There an entry names who is to be told; in all others it is everybody.
 
+mod logged;
 mod ring;
 mod senders;
+mod tail;
 mod told;
 mod watermark;
 

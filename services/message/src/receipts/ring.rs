@@ -53,6 +53,19 @@ impl Ring {
         self.messages.push_back((seq, sender));
     }
 
+    /// `seq` of the last message up to `up_to`, where that is known.
+    pub(super) fn last_message(&self, up_to: u64) -> Option<u64> {
+        let mut seqs = self.messages.iter().rev().map(|it| it.0);
+        seqs.find(|seq| *seq <= up_to)
+    }
+
+    /// How many messages above `after` and up to `up_to` others sent than `user`, at most `most`.
+    pub(super) fn of_others(&self, user: &UserId, after: u64, up_to: u64, most: usize) -> usize {
+        let messages = self.messages.iter().rev().skip_while(|it| it.0 > up_to);
+        let within = messages.take_while(|it| it.0 > after);
+        within.filter(|it| it.1 != *user).take(most).count()
+    }
+
     /// Who sent messages above `after` and up to `up_to`, the newest first, nobody twice.
     pub(super) fn senders(&self, after: u64, up_to: u64) -> Vec<UserId> {
         let (mut seen, mut senders) = (HashSet::new(), Vec::new());
@@ -92,6 +105,29 @@ mod tests {
         assert_eq!(names(&ring.senders(5, 8)), ["ann", "bob"]);
         assert_eq!(names(&ring.senders(6, 7)), [""; 0]);
         assert_eq!((ring.first(), ring.last(), ring.position()), (5, 9, 90));
+    }
+
+    #[test]
+    fn messages_of_others_are_counted_within_a_range_and_up_to_a_bound() {
+        let mut ring = Ring::default();
+        for (seq, sender) in [
+            (5, Some("ann")),
+            (6, Some("bob")),
+            (7, None),
+            (8, Some("eve")),
+            (9, Some("bob")),
+        ] {
+            ring.push(seq, seq * 10, sender.map(user));
+        }
+        let count = |after, up_to, most| ring.of_others(&user("bob"), after, up_to, most);
+        assert_eq!(
+            [count(0, 9, 9), count(5, 9, 9), count(0, 7, 9), count(0, 9, 1)],
+            [2, 1, 1, 1]
+        );
+        assert_eq!(
+            [9, 7, 4].map(|up_to| ring.last_message(up_to)),
+            [Some(9), Some(6), None]
+        );
     }
 
     #[test]

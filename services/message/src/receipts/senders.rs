@@ -31,7 +31,7 @@ const OLDER_AT_ONCE: usize = 4;
 /// Who sent the last messages of the large conversations that this replica handles receipts of.
 #[derive(Debug)]
 pub(crate) struct Senders {
-    rings: moka::sync::Cache<ConversationId, Arc<Mutex<Ring>>>,
+    pub(super) rings: moka::sync::Cache<ConversationId, Arc<Mutex<Ring>>>,
     older: Semaphore,
 }
 
@@ -83,7 +83,7 @@ impl Service {
     }
 
     /// Reads on, from where the ring ends, or from where a new one begins.
-    async fn read_senders(
+    pub(super) async fn read_senders(
         &self,
         conversation: &Conversation,
         state: &State,

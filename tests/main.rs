@@ -22,6 +22,7 @@ mod invariants;
 mod list;
 mod lost_log;
 mod members;
+mod members_answers;
 mod members_faults;
 mod members_gone;
 mod members_history;

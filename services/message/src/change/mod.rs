@@ -38,7 +38,7 @@ struct Done {
 }
 
 impl Service {
-    /// Changes a conversation: answers with it as the caller sees it afterwards, or nothing where he has left it.
+    /// Changes a conversation: answers with it as the caller sees it afterwards, or with nothing after a removal.
     ///
     /// # Errors
     /// The refusal to show; after `unavailable` the outcome is unknown, and the same change may be asked for again.
@@ -58,10 +58,11 @@ impl Service {
         // Before the conversation's lock is taken for the change: messages do not wait for MongoDB.
         let welcome = match &change {
             Change::Add(_) => {
-                let state = self.state_for(&conversation, &caller, Freshness::Cached).await?;
+                // What is cached may be old: who has been removed since is to be welcomed again.
+                let state = self.state_for(&conversation, &caller, Freshness::Fresh).await?;
                 match rules::decide(&state, &caller, &change, now) {
-                    Decision::Append(_) => self.welcome(&conversation, &state).await,
-                    Decision::Nothing | Decision::Refuse(_) => Welcome::default(),
+                    Decision::Append(Event::Added(it, _)) => self.welcome(&conversation, &state, &it.user_ids).await,
+                    Decision::Append(_) | Decision::Nothing | Decision::Refuse(_) => Welcome::default(),
                 }
             }
             Change::Update(_) | Change::Remove(_) | Change::SetRole(..) => Welcome::default(),
@@ -69,7 +70,8 @@ impl Service {
         let done = self.apply(&conversation, &caller, &change, &welcome, now).await?;
         let stored = store_all(&self.log, done.memberships).await;
         stored.map_err(|error| unavailable(&error))?;
-        if !done.state.members.contains(&caller) {
+        // A removal is answered without the conversation, which would be waited for in vain.
+        if matches!(change, Change::Remove(_)) || !done.state.members.contains(&caller) {
             return Ok(None);
         }
         let shown = self.conversation_after(&caller, &conversation, &done.state).await?;
@@ -136,7 +138,10 @@ impl Service {
         let memberships = changed(before, &event);
         let mut state = before.clone();
         state.apply(&event);
-        let welcome = matches!(event, Event::Added(..)).then(|| welcome.conversation(&state));
+        let welcome = match &event {
+            Event::Added(it, _) => Some(welcome.conversation(&state, &it.user_ids)),
+            _ => None,
+        };
         let bytes_most = self.log.bus().payload_bytes_most();
         let made = entry::entry(event, before.last_change(), &state, welcome.as_ref(), bytes_most);
         let entry = made.map_err(Failed::Refused)?;

@@ -159,7 +159,9 @@ impl Service {
             .await
     }
 
-    async fn unread_count(
+    /// How many messages of others there are from `from` up to `last`, at most [`limits::UNREAD_MOST`]; not looked for
+    /// beyond some thousands of events.
+    pub(crate) async fn unread_count(
         &self,
         user: &UserId,
         id: &ConversationId,

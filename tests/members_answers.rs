@@ -1,0 +1,148 @@
+//! What a change of a group is answered with, and what those are told who come into it, whatever has been before and
+//! whatever is away.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Change, Deployment, Room, shared, until};
+
+/// A group in which bob has read two of four messages of others; its head is 5.
+async fn half_read(deployment: &Deployment) -> Room<3> {
+    let room = deployment.group(["ann", "bob", "eve"]).await;
+    let [ann, bob, _] = &room.users;
+    for text in ["two", "three", "four", "five"] {
+        ann.api.say(&room.id, text).await;
+    }
+    let (told, reader) = (ann.connect().await, bob.connect().await);
+    reader
+        .send(json!({"type": "message:read", "conversation_id": room.id, "seq": 3}))
+        .await;
+    told.expect("message:read").await;
+    room
+}
+
+#[tokio::test]
+async fn while_mongodb_hangs_a_change_is_answered_with_what_is_really_read_and_unread() {
+    let deployment = Deployment::start().replicas("connection=2,message=2").launch().await;
+    let room = half_read(&deployment).await;
+    let [_, bob, _] = &room.users;
+    room.users[0].api.set_role(&room.id, &bob.id, "admin").await.ok();
+    deployment.pause("mongod");
+    let shown = bob.api.change(&room.id, Change::Rename("meanwhile")).await;
+    deployment.unpause("mongod");
+    let shown = shown.ok();
+    assert_eq!((&shown["name"], &shown["seq"]), (&json!("meanwhile"), &json!(7)));
+    assert_eq!(
+        (&shown["read_seq"], &shown["unread"]),
+        (&json!(3), &json!(2)),
+        "{shown}"
+    );
+    assert_eq!(shown["last_message"]["text"], "five", "{shown}");
+    let own = &shown["members"][1];
+    assert_eq!(
+        (&own["user_id"], &own["read_seq"]),
+        (&json!(bob.id), &json!(3)),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn who_comes_back_is_told_what_he_had_read() {
+    let room = half_read(shared().await).await;
+    let [ann, bob, _] = &room.users;
+    let socket = bob.connect_at(1).await;
+    assert_eq!(ann.api.remove(&room.id, &bob.id).await.status, 204);
+    ann.api.add(&room.id, &[&bob.id]).await.ok();
+    let added = socket
+        .frames
+        .frame("the welcome", |it| it["type"] == "member:added")
+        .await;
+    let shown = bob.api.conversation(&room.id).await;
+    assert_eq!(shown["read_seq"], 3, "{shown}");
+    for field in ["read_seq", "unread", "last_message"] {
+        assert_eq!(added["conversation"][field], shown[field], "{field}: {added}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_added_by_a_replica_that_has_not_heard_of_his_leaving_is_welcomed_all_the_same() {
+    let room = shared().await.group(["ann", "bob"]).await;
+    let [ann, bob] = &room.users;
+    let socket = bob.connect().await;
+    for round in 0..12 {
+        ann.api.say(&room.id, &format!("round {round}")).await;
+        assert_eq!(bob.api_at(1).remove(&room.id, &bob.id).await.status, 204);
+        ann.api.add(&room.id, &[&bob.id]).await.ok();
+        let added = socket
+            .frames
+            .frame("the welcome", |it| it["type"] == "member:added")
+            .await;
+        let last = &added["conversation"]["last_message"]["text"];
+        assert_eq!(*last, format!("round {round}"), "{added}");
+    }
+}
+
+/// Longer than a removal takes, shorter than MongoDB is waited for.
+const SOON: Duration = Duration::from_millis(500);
+
+#[tokio::test]
+async fn a_removal_does_not_wait_for_mongodb() {
+    let deployment = Deployment::start().replicas("connection=2,message=2").launch().await;
+    let room = deployment.group(["ann", "bob", "eve"]).await;
+    let [ann, bob, _] = &room.users;
+    deployment.pause("mongod");
+    let began = Instant::now();
+    let status = ann.api.remove(&room.id, &bob.id).await.status;
+    let took = began.elapsed();
+    deployment.unpause("mongod");
+    assert_eq!(status, 204);
+    assert!(took < SOON, "answered after {took:?}");
+}
+
+#[tokio::test]
+async fn a_creator_who_has_left_is_not_shown_the_group_for_repeating_its_creation() {
+    let deployment = shared().await;
+    let [ann, bob] = deployment.users(["ann", "bob"]).await;
+    let body = json!({"type": "group", "members": [bob.id], "client_id": crate::harness::client_id()});
+    let create = async || ann.api.post("/v1/conversations", &body).await;
+    let created = create().await.ok();
+    let id = created["conversation_id"].as_str().unwrap();
+    // So that each replica has heard of it.
+    for _ in 0..12 {
+        assert_eq!(create().await.status, 200);
+    }
+    assert_eq!(ann.api.remove(id, &ann.id).await.status, 204);
+    for _ in 0..12 {
+        create().await.assert_problem(404, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn while_mongodb_hangs_a_repeated_creation_tells_where_the_conversation_stands() {
+    let deployment = Deployment::start().replicas("connection=2,message=2").launch().await;
+    let room = deployment.direct().await;
+    let [ann, bob] = &room.users;
+    let pair = json!({"type": "direct", "members": [bob.id]});
+    let create = async || ann.api.post("/v1/conversations", &pair).await.ok();
+    for _ in 0..8 {
+        create().await;
+    }
+    deployment.pause("mongod");
+    let mut told: Vec<Value> = Vec::new();
+    for text in ["two", "three", "four"] {
+        bob.api.say(&room.id, text).await;
+        let shown = create().await;
+        told.push(json!([shown["seq"], shown["last_message"]["text"], shown["unread"]]));
+    }
+    deployment.unpause("mongod");
+    assert_eq!(
+        told,
+        [json!([2, "two", 1]), json!([3, "three", 2]), json!([4, "four", 3])]
+    );
+    until("reads to answer again", Duration::from_secs(30), async || {
+        let shown = bob.api.get("/v1/conversations").await;
+        (shown.status == 200).then_some(())
+    })
+    .await;
+}

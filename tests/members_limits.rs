@@ -1,8 +1,10 @@
 //! Changes of a group that cannot be: each has its answer, and changes nothing.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::harness::{Change, User, shared};
+use crate::harness::{Broker, Change, Deployment, User, shared, until};
 
 async fn group() -> (User, String) {
     let ann = shared().await.user("ann").await;
@@ -237,4 +239,29 @@ async fn ten_thousand_are_added_at_once() {
     let members = ann.api.members(&id, "limit=1000").await;
     let ids: Vec<&Value> = members.iter().skip(1).map(|it| &it["user_id"]).collect();
     assert_eq!(ids, all);
+}
+
+#[tokio::test]
+async fn an_entry_with_ten_thousand_members_is_stored_before_it_would_come_again() {
+    let deployment = Deployment::start().replicas("connection=1,message=2").launch().await;
+    let ann = deployment.user("ann").await;
+    let others = many(&ann.id, 9_999);
+    let others: Vec<&str> = others.iter().map(String::as_str).collect();
+    ann.api.group(&others).await;
+    let broker = Broker::of(&deployment).await;
+    let projector = until(
+        "the projection to have passed it",
+        Duration::from_secs(30),
+        async || {
+            for stream in broker.log_streams().await {
+                let projector = broker.projector(&stream).await;
+                if projector["ack_floor"]["stream_seq"] == 1 {
+                    return Some(projector);
+                }
+            }
+            None
+        },
+    )
+    .await;
+    assert_eq!(projector["delivered"]["consumer_seq"], 1, "delivered once: {projector}");
 }

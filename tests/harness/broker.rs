@@ -53,6 +53,11 @@ impl Broker {
         self.ask(&format!("STREAM.INFO.{stream}"), &json!({})).await
     }
 
+    /// State of the projector's consumer of a stream.
+    pub async fn projector(&self, stream: &str) -> Value {
+        self.ask(&format!("CONSUMER.INFO.{stream}.projector"), &json!({})).await
+    }
+
     /// How many receipts were ever written.
     pub async fn receipts(&self) -> u64 {
         self.info("RECEIPTS").await["state"]["last_seq"]

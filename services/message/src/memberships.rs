@@ -12,6 +12,8 @@ use crate::event::Event;
 
 /// Directory entries under way at once.
 const CONCURRENCY: usize = 64;
+/// So many are read before they are written: they may be a repetition, and reading a thousand is one request.
+const MANY: usize = 16;
 
 /// The entries of present members.
 pub(crate) fn present<'a>(state: &State, members: impl Iterator<Item = &'a Member>) -> Vec<(UserId, Membership)> {
@@ -53,6 +55,9 @@ pub(crate) fn changed(before: &State, event: &Event) -> Vec<(UserId, Membership)
 /// # Errors
 /// NATS is away; storing them again is harmless.
 pub(crate) async fn store_all(log: &Log, entries: Vec<(UserId, Membership)>) -> Result<(), LogError> {
+    if entries.len() > MANY {
+        return directory::store_missing(log, &entries).await;
+    }
     futures_util::stream::iter(entries)
         .map(|(user, membership)| {
             let log = log.clone();
@@ -63,37 +68,32 @@ pub(crate) async fn store_all(log: &Log, entries: Vec<(UserId, Membership)>) -> 
         .await
 }
 
-/// Stores what an event says of memberships, without knowing the members before it: the safety net of whoever wrote it
-/// and was killed before he could.
+/// Stores what events say of memberships, without knowing the members before them: the safety net of whoever wrote them
+/// and was killed before he could. Nearly always it is all there already.
 ///
 /// # Errors
 /// NATS is away; storing it again is harmless.
-pub(crate) async fn store_event(log: &Log, event: &Event) -> Result<(), LogError> {
-    let (id, seq) = (event.conversation_id(), event.seq());
-    let joined = |effect| match effect {
-        Effect::Joined { user, .. } => Some((user.clone(), true)),
-        Effect::Left { user } => Some((user.clone(), false)),
-        Effect::Role { .. } => None,
+pub(crate) async fn store_events(log: &Log, events: &[Event]) -> Result<(), LogError> {
+    let all: Vec<_> = events.iter().flat_map(told).collect();
+    directory::store_missing(log, &all).await
+}
+
+/// What an event alone tells of memberships: of whoever left not since when he was a member.
+fn told(event: &Event) -> Vec<(UserId, Membership)> {
+    let told = |effect: Effect<'_>| {
+        let until = match effect {
+            Effect::Joined { .. } => None,
+            Effect::Left { .. } => Some(event.seq()),
+            Effect::Role { .. } => return None,
+        };
+        let membership = Membership {
+            conversation_id: event.conversation_id().clone(),
+            since: event.seq(),
+            until,
+        };
+        Some((effect.user().clone(), membership))
     };
-    let writes: Vec<(UserId, bool)> = event.effects().into_iter().filter_map(joined).collect();
-    futures_util::stream::iter(writes)
-        .map(|(user, joined)| {
-            let (log, id) = (log.clone(), id.clone());
-            async move {
-                if !joined {
-                    return directory::end(&log, &user, &id, seq).await;
-                }
-                let membership = Membership {
-                    conversation_id: id,
-                    since: seq,
-                    until: None,
-                };
-                directory::store(&log, &user, &membership).await
-            }
-        })
-        .buffer_unordered(CONCURRENCY)
-        .try_collect::<()>()
-        .await
+    event.effects().into_iter().filter_map(told).collect()
 }
 
 #[cfg(test)]
@@ -103,6 +103,23 @@ mod tests {
 
     use super::*;
     use crate::conversation::state::tests::{ann_and_bob, user};
+
+    #[test]
+    fn an_event_alone_tells_of_a_removal_and_not_since_when_he_was_there() {
+        let removed = MemberRemoved {
+            conversation_id: ann_and_bob().id,
+            seq: 9,
+            user_ids: vec![user("eve")],
+            by: user("eve"),
+            owner: Some(user("bob")),
+            timestamp: Timestamp::from_millis(1),
+        };
+        let told = told(&Event::Removed(removed, 2));
+        let [(who, it)] = told.as_slice() else {
+            panic!("{told:?}")
+        };
+        assert_eq!((who, it.since, it.until), (&user("eve"), 9, Some(9)));
+    }
 
     #[test]
     fn a_membership_ends_with_the_start_that_it_had() {

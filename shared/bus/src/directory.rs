@@ -2,117 +2,86 @@
 //! client reads no database.
 //!
 //! One entry for each user and conversation, with the `seq`s between which he was a member. Written by the message
-//! service before it answers a change of members, and again, to the same end, by the projector; compared by `seq`, so
-//! that the writers need not agree on an order.
+//! service before it answers a change of members, and again, to the same end, by the projector; merged by `seq`, so that
+//! the writers need not agree on an order.
 
+use std::collections::HashMap;
+
+use futures_util::{StreamExt, TryStreamExt};
 use protocol::{ConversationId, UserId};
-use serde::{Deserialize, Serialize};
 
 use crate::direct::{self, Query};
 use crate::log::{LogError, Record};
+pub use crate::membership::{Entry, Membership, PAST_MOST};
 use crate::subjects::{self, MEMBERS_STREAM};
 use crate::{Bus, Log, streams};
 
-/// One user's membership of one conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Membership {
-    /// The conversation.
-    pub conversation_id: ConversationId,
-    /// `seq` of the event that made him a member: the first that he gets live.
-    pub since: u64,
-    /// `seq` of the event that removed him: the last that he gets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<u64>,
-}
-
-impl Membership {
-    /// The `seq` of the newest change that this entry knows of.
-    pub fn known(&self) -> u64 {
-        self.until.unwrap_or(self.since)
-    }
-}
-
-/// What the directory holds of one user and conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// The membership as it is, or was last.
-    #[serde(flatten)]
-    pub membership: Membership,
-    /// Earlier ones, oldest first: first and last `seq` that he got. Only the last [`PAST_MOST`].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub past: Vec<(u64, u64)>,
-}
-
-/// Memberships of one user and conversation that are remembered besides the last one.
-pub const PAST_MOST: usize = 16;
-
-impl Entry {
-    /// The entry that follows this one.
-    fn followed_by(&self, membership: &Membership) -> Self {
-        let mut past = self.past.clone();
-        if let Some(until) = self.membership.until
-            && membership.since > until
-        {
-            past.push((self.membership.since, until));
-            past.drain(..past.len().saturating_sub(PAST_MOST));
-        }
-        Self {
-            membership: membership.clone(),
-            past,
-        }
-    }
-}
-
 const ATTEMPTS: usize = 8;
 const PAGE: usize = 500;
+const WRITES_AT_ONCE: usize = 64;
 
-/// Stores a membership unless the directory knows a newer change.
+/// Tells the directory of a membership, where it does not know of it.
 ///
 /// # Errors
-/// [`LogError::Away`]; storing it again is harmless.
-pub async fn store(log: &Log, user: &UserId, membership: &Membership) -> Result<(), LogError> {
-    let subject = subjects::membership(user, &membership.conversation_id);
-    let mut payload = serde_json::to_vec(membership).unwrap_or_default();
+/// [`LogError::Away`]; telling it again is harmless.
+pub async fn store(log: &Log, user: &UserId, told: &Membership) -> Result<(), LogError> {
     // Nearly every entry is the first on its subject: try that before reading.
-    let mut expected = 0;
-    for _ in 0..ATTEMPTS {
-        match log.append(subject.clone(), None, expected, payload.clone()).await {
-            Ok(_) => return Ok(()),
-            Err(LogError::Conflict) => {}
-            Err(error) => return Err(error),
-        }
-        let Some(record) = direct::last(log.bus(), MEMBERS_STREAM, &subject).await? else {
-            expected = 0;
-            continue;
-        };
-        if let Some(stored) = parse(&record) {
-            if stored.membership.known() >= membership.known() {
-                return Ok(());
-            }
-            payload = serde_json::to_vec(&stored.followed_by(membership)).unwrap_or_default();
-        }
-        expected = record.position;
-    }
-    Err(LogError::Away("the directory entry kept changing".into()))
+    store_after(log, user, told, None).await
 }
 
-/// Stores the end of a membership of which only `until` is known: its start is kept as it stands. Where the directory
-/// knows no start, the membership counts as one of the removal alone, so that nobody is shown too much.
+/// Tells the directory of memberships of which it is likely to know: a thousand are read with one request, and only
+/// what is missing is written.
 ///
 /// # Errors
-/// [`LogError::Away`]; storing it again is harmless.
-pub async fn end(log: &Log, user: &UserId, id: &ConversationId, until: u64) -> Result<(), LogError> {
-    let known = find(log.bus(), user, id).await?;
-    if known.as_ref().is_some_and(|it| it.known() >= until) {
-        return Ok(());
+/// [`LogError::Away`]; telling it again is harmless.
+pub async fn store_missing(log: &Log, told: &[(UserId, Membership)]) -> Result<(), LogError> {
+    for chunk in told.chunks(direct::SUBJECTS_MOST) {
+        let subject = |(user, it): &(UserId, Membership)| subjects::membership(user, &it.conversation_id);
+        let query = Query {
+            multi_last: chunk.iter().map(subject).collect(),
+            batch: Some(direct::SUBJECTS_MOST),
+            ..Query::default()
+        };
+        let records = direct::batch(log.bus(), MEMBERS_STREAM, &query).await?.records;
+        let known: HashMap<&str, &Record> = records.iter().map(|it| (it.subject.as_str(), it)).collect();
+        let missing = chunk.iter().filter_map(|it| {
+            let record = known.get(&*subject(it)).copied();
+            let stored = record
+                .and_then(parse)
+                .is_some_and(|stored| stored.with(&it.1) == stored);
+            (!stored).then(|| (it.clone(), record.cloned()))
+        });
+        let missing: Vec<((UserId, Membership), Option<Record>)> = missing.collect();
+        futures_util::stream::iter(missing)
+            .map(|((user, told), record)| {
+                let log = log.clone();
+                async move { store_after(&log, &user, &told, record).await }
+            })
+            .buffer_unordered(WRITES_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
     }
-    let membership = Membership {
-        conversation_id: id.clone(),
-        // An entry that has ended already is of an earlier membership.
-        since: known.filter(|it| it.until.is_none()).map_or(until, |it| it.since),
-        until: Some(until),
-    };
-    store(log, user, &membership).await
+    Ok(())
+}
+
+/// Stores what is told, on top of what was read as the last entry.
+async fn store_after(log: &Log, user: &UserId, told: &Membership, mut last: Option<Record>) -> Result<(), LogError> {
+    let subject = subjects::membership(user, &told.conversation_id);
+    for _ in 0..ATTEMPTS {
+        let stored = last.as_ref().and_then(parse);
+        let next = stored.as_ref().map_or_else(|| Entry::of(told), |it| it.with(told));
+        if stored.is_some_and(|it| it == next) {
+            return Ok(());
+        }
+        let payload = serde_json::to_vec(&next).unwrap_or_default();
+        let expected = last.as_ref().map_or(0, |it| it.position);
+        match log.append(subject.clone(), None, expected, payload).await {
+            Ok(_) => return Ok(()),
+            Err(LogError::Conflict) => last = direct::last(log.bus(), MEMBERS_STREAM, &subject).await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(LogError::Away("the directory entry kept changing".into()))
 }
 
 /// One membership, if there ever was one.
@@ -206,30 +175,4 @@ fn parse(record: &Record) -> Option<Entry> {
             tracing::warn!(%error, position = record.position, "skipped an unreadable membership");
         })
         .ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn membership(since: u64, until: Option<u64>) -> Membership {
-        Membership {
-            conversation_id: ConversationId::parse("g00000000000000000000000000000000").unwrap(),
-            since,
-            until,
-        }
-    }
-
-    #[test]
-    fn who_comes_again_keeps_what_he_had_before() {
-        let entry = Entry {
-            membership: membership(1, None),
-            past: Vec::new(),
-        };
-        let gone = entry.followed_by(&membership(1, Some(4)));
-        let again = gone.followed_by(&membership(7, None));
-        assert_eq!((gone.past.len(), &again.past[..]), (0, &[(1, 4)][..]));
-        let text = serde_json::to_string(&again).unwrap();
-        assert_eq!(serde_json::from_str::<Entry>(&text).unwrap(), again);
-    }
 }

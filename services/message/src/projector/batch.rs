@@ -1,8 +1,9 @@
 //! One batch of log entries on its way into MongoDB, and what becomes of it when MongoDB is away or refuses.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
-use async_nats::jetstream::Message;
+use async_nats::jetstream::{AckKind, Message};
 use bus::Lane;
 use lifecycle::Shutdown;
 
@@ -14,6 +15,10 @@ use crate::store::Failure;
 /// Pauses between tries while MongoDB is away: short enough to be back within a second of it.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MOST: Duration = Duration::from_millis(500);
+/// While a large change is written NATS is told so often that its entries are in hand, so that they do not come again,
+/// and at most so many times: another replica may have more luck then.
+const PROGRESS: Duration = Duration::from_millis(super::ACK_WAIT.as_millis() as u64 / 2);
+const PROGRESS_TIMES: usize = 8;
 
 /// Entries in hand: those that can be read, and all that are to be acked.
 #[derive(Debug)]
@@ -58,13 +63,11 @@ impl Batch {
             return Ok(());
         }
         let started = tokio::time::Instant::now();
-        for event in &self.events {
-            // Ahead of MongoDB, so that the directory is whole also while MongoDB is away.
-            let stored = memberships::store_event(&service.log, event).await;
-            stored.map_err(|error| error.to_string())?;
-        }
+        // Ahead of MongoDB, so that the directory is whole also while MongoDB is away.
+        let memberships = memberships::store_events(&service.log, &self.events);
+        self.in_hand(memberships).await.map_err(|error| error.to_string())?;
         let events: Vec<&Event> = self.events.iter().collect();
-        if !commit(service, self.lane, &events, shutdown).await {
+        if !self.commit(service, &events, shutdown).await {
             return Err("shutting down".into());
         }
         for message in &self.messages {
@@ -76,55 +79,77 @@ impl Batch {
         metrics::histogram!("parley_projector_batch_seconds").record(started.elapsed().as_secs_f64());
         Ok(())
     }
-}
 
-/// Commits events, again and again while MongoDB is away. What it refuses for good is isolated by halves, counted and
-/// left out: `parley verify` finds it. False: the shutdown came first.
-async fn commit(service: &Service, lane: Lane, events: &[&Event], shutdown: &Shutdown) -> bool {
-    let mut waiting = vec![events];
-    while let Some(part) = waiting.pop() {
-        match commit_part(service, lane, part, shutdown).await {
-            None => return false,
-            Some(Ok(())) => {}
-            Some(Err(code)) => match part {
-                [event] => {
-                    metrics::counter!("parley_projector_poison_total").increment(1);
-                    let (conversation, seq) = (event.conversation_id().as_str(), event.seq());
-                    tracing::error!(
-                        stream = lane.stream(),
-                        conversation,
-                        seq,
-                        code,
-                        "MongoDB refuses an event"
-                    );
+    /// Does what may take longer than NATS waits for an ack.
+    async fn in_hand<T>(&self, work: impl Future<Output = T>) -> T {
+        let progress = async {
+            for _ in 0..PROGRESS_TIMES {
+                tokio::time::sleep(PROGRESS).await;
+                for message in &self.messages {
+                    if let Err(error) = message.ack_with(AckKind::Progress).await {
+                        tracing::debug!(%error, "the entries in hand may come again");
+                    }
                 }
-                part => {
-                    let (left, right) = part.split_at(part.len() / 2);
-                    waiting.extend([right, left]);
-                }
-            },
+            }
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            done = work => done,
+            never = progress => match never {},
         }
     }
-    true
-}
 
-/// `None`: the shutdown came first. `Err`: refused for good, with MongoDB's code.
-async fn commit_part(service: &Service, lane: Lane, events: &[&Event], shutdown: &Shutdown) -> Option<Result<(), i32>> {
-    let mut pause = PAUSE_FIRST;
-    loop {
-        let error = match service.store.commit(events).await {
-            Ok(()) => return Some(Ok(())),
-            Err(Failure::Refused { code }) => return Some(Err(code)),
-            Err(Failure::Away(error)) => error,
-        };
-        metrics::counter!("parley_projector_failed_batches_total").increment(1);
-        if pause == PAUSE_FIRST {
-            tracing::warn!(stream = lane.stream(), error, "the projection waits for MongoDB");
+    /// Commits events, again and again while MongoDB is away. What it refuses for good is isolated by halves, counted and
+    /// left out: `parley verify` finds it. False: the shutdown came first.
+    async fn commit(&self, service: &Service, events: &[&Event], shutdown: &Shutdown) -> bool {
+        let mut waiting = vec![events];
+        while let Some(part) = waiting.pop() {
+            match self.commit_part(service, part, shutdown).await {
+                None => return false,
+                Some(Ok(())) => {}
+                Some(Err(code)) => match part {
+                    [event] => {
+                        metrics::counter!("parley_projector_poison_total").increment(1);
+                        let (conversation, seq) = (event.conversation_id().as_str(), event.seq());
+                        tracing::error!(
+                            stream = self.lane.stream(),
+                            conversation,
+                            seq,
+                            code,
+                            "MongoDB refuses an event"
+                        );
+                    }
+                    part => {
+                        let (left, right) = part.split_at(part.len() / 2);
+                        waiting.extend([right, left]);
+                    }
+                },
+            }
         }
-        tokio::select! {
-            () = shutdown.triggered() => return None,
-            () = tokio::time::sleep(pause) => {}
+        true
+    }
+
+    /// `None`: the shutdown came first. `Err`: refused for good, with MongoDB's code.
+    async fn commit_part(&self, service: &Service, events: &[&Event], shutdown: &Shutdown) -> Option<Result<(), i32>> {
+        let mut pause = PAUSE_FIRST;
+        // While MongoDB is away here, the entries are to come again where it may not be.
+        let mut done = self.in_hand(service.store.commit(events)).await;
+        loop {
+            let error = match done {
+                Ok(()) => return Some(Ok(())),
+                Err(Failure::Refused { code }) => return Some(Err(code)),
+                Err(Failure::Away(error)) => error,
+            };
+            metrics::counter!("parley_projector_failed_batches_total").increment(1);
+            if pause == PAUSE_FIRST {
+                tracing::warn!(stream = self.lane.stream(), error, "the projection waits for MongoDB");
+            }
+            tokio::select! {
+                () = shutdown.triggered() => return None,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(PAUSE_MOST);
+            done = service.store.commit(events).await;
         }
-        pause = (pause * 2).min(PAUSE_MOST);
     }
 }

@@ -11,7 +11,7 @@ use protocol::UserId;
 use super::Run;
 use crate::effect::Effect;
 use crate::event::Event;
-use crate::memberships::store_event;
+use crate::memberships::store_events;
 use crate::store::{ConversationDocument, Fact, MemberDocument, Standing};
 
 /// Members read at once.
@@ -77,7 +77,7 @@ impl Run<'_> {
         }
         self.problem(format!("directory: {missing} members of {place} are missing"));
         if self.repair {
-            store_event(&self.log, event).await?;
+            store_events(&self.log, std::slice::from_ref(event)).await?;
             self.outcome.repaired += 1;
         }
         Ok(())

@@ -47,13 +47,21 @@ impl Link {
             event,
         })
     }
+
+    /// Whether it is the first change after a known state. What it names as the one before need not be in the stream any
+    /// more. A state of another stream would have to stand at that very position, and before this in both orders.
+    fn follows(&self, known: &State) -> bool {
+        let (seq, head) = (self.event.seq(), known.head);
+        let before = head.position < self.position && head.seq < seq && known.state_seq < seq;
+        before && self.prev > 0 && self.prev == known.state_at
+    }
 }
 
 /// A walk back along the chain.
 #[derive(Debug)]
 pub(super) struct Walk {
     subject: String,
-    /// A state that was known before: the walk ends where it meets it.
+    /// A state that was known before: the walk ends at the first change after it.
     known: Option<State>,
     /// Newest first.
     links: Vec<Link>,
@@ -89,12 +97,12 @@ impl Walk {
         if let Some(whole) = link.whole.take() {
             return self.done(whole);
         }
-        let met = |it: &mut State| it.state_at == link.position && it.state_seq == link.event.seq();
-        if let Some(known) = self.known.take_if(met) {
+        let prev = link.prev;
+        let follows = self.known.take_if(|it| link.follows(it));
+        self.links.push(link);
+        if let Some(known) = follows {
             return self.done(known);
         }
-        let prev = link.prev;
-        self.links.push(link);
         if prev == 0 || self.links.len() == LINKS_MOST {
             return Step::Broken;
         }

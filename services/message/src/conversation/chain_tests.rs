@@ -90,7 +90,18 @@ fn a_known_state_saves_the_way_back_to_the_snapshot() {
     let log = log(&history, &[false; 41]);
     assert_eq!(walk(&log, None).1, 41);
     let known = history[history.len() - 3].1.clone();
-    assert_eq!(walk(&log, Some(known)).1, 3);
+    assert_eq!(walk(&log, Some(known)).1, 2);
+}
+
+#[test]
+fn a_state_from_mongodb_is_followed_where_the_log_no_longer_has_its_last_change() {
+    let history = long_history();
+    let log = log(&history, &[false; 41]);
+    let mut stored = history[37].1.clone();
+    stored.state_seq = 0;
+    let (state, read) = walk(&log[38..], Some(stored));
+    assert_eq!(state.map(|it| facts(&it)), Some(facts(&history[40].1)));
+    assert_eq!(read, 3);
 }
 
 #[test]

@@ -102,13 +102,9 @@ impl Service {
                 self.load_from(conversation, last, None).await
             }
             Follow::Emptied => {
-                let stored = self
-                    .store
-                    .conversation(&conversation.id)
-                    .await
-                    .map_err(|error| unavailable(&error))?;
-                let (seq, at) = stored.map_or((0, state.head.timestamp), |it| (it.head.seq, it.head.timestamp));
-                state.emptied(seq, at);
+                let stored = self.store.state(&conversation.id).await;
+                let state = state.emptied(stored.map_err(|error| unavailable(&error))?);
+                self.conversations.weigh(conversation, state.members.len());
                 Ok(state)
             }
         }
@@ -192,14 +188,8 @@ impl Service {
             return Err(Refusal::no_conversation());
         };
         if let Some(seen) = seen {
-            let head = head_of(&seen);
-            state.advance(
-                Head {
-                    seq: head.seq.max(state.head.seq),
-                    ..head
-                },
-                seen.is_message,
-            );
+            // MongoDB may be past it by now. The log's word counts: the next append is compared with that.
+            state.advance(head_of(&seen), seen.is_message);
             state.state_at = seen.state_at;
         }
         self.conversations.weigh(conversation, state.members.len());

@@ -62,7 +62,8 @@ pub(crate) enum Follow {
     Changed,
     /// The stream is another one: load anew.
     Reload,
-    /// The stream holds nothing of the conversation any more: only MongoDB can tell where its `seq` goes on.
+    /// The stream holds nothing of the conversation any more: only MongoDB can tell what became of it, and where its
+    /// `seq` goes on.
     Emptied,
 }
 
@@ -217,15 +218,15 @@ impl State {
         Follow::Current
     }
 
-    /// Puts the head where the stream holds nothing: the next entry is the first of its subject there.
-    pub(crate) fn emptied(&mut self, stored_seq: u64, stored_at: Timestamp) {
-        self.head = Head {
-            seq: self.head.seq.max(stored_seq),
-            position: 0,
-            timestamp: self.head.timestamp.max(stored_at),
-        };
-        self.state_at = STATE_ELSEWHERE;
-        self.bare = u32::MAX;
+    /// The state where the stream holds nothing, so that the next entry is the first of its subject there: what MongoDB
+    /// has `stored`, unless more is known here than it was told before the stream was lost.
+    pub(crate) fn emptied(self, stored: Option<Self>) -> Self {
+        let mut state = stored.filter(|it| it.head.seq >= self.head.seq).unwrap_or(self);
+        state.head.position = 0;
+        state.state_at = STATE_ELSEWHERE;
+        state.state_seq = 0;
+        state.bare = u32::MAX;
+        state
     }
 
     /// Whether `seq` is known to be a message. False says nothing.

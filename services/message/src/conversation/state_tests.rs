@@ -60,21 +60,45 @@ fn a_change_of_members_or_another_stream_is_loaded_anew() {
     assert_eq!(ann_and_bob().follow(Some(&seen(15, 1, 10))), Follow::Reload);
 }
 
+/// The state as MongoDB tells it: with eve, after the event `seq`.
+fn stored(seq: u64) -> State {
+    let mut state = ann_and_bob();
+    let eve = Member {
+        user_id: user("eve"),
+        role: protocol::http::Role::Member,
+        since: seq,
+    };
+    Arc::make_mut(&mut state.members).join(eve);
+    state.head.seq = seq;
+    state
+}
+
 #[test]
 fn in_an_emptied_stream_seq_goes_on_from_the_higher_of_both_heads() {
     let mut state = ann_and_bob();
-    assert_eq!(state.follow(None), Follow::Emptied);
-    state.emptied(7, Timestamp::from_millis(500));
-    assert_eq!(
-        state.head,
-        Head {
-            seq: 7,
-            position: 0,
-            timestamp: Timestamp::from_millis(1_000)
-        }
-    );
-    assert_eq!(state.state_at, STATE_ELSEWHERE);
-    assert_eq!(state.follow(None), Follow::Current);
+    state.follow(Some(&seen(15, 4, 10)));
+    assert_eq!(state.clone().follow(None), Follow::Emptied);
+    for (stored_seq, seq) in [(7, 7), (4, 4), (3, 4)] {
+        let mut emptied = state.clone().emptied(Some(stored(stored_seq)));
+        assert_eq!((emptied.head.seq, emptied.head.position), (seq, 0));
+        assert_eq!(emptied.state_at, STATE_ELSEWHERE);
+        assert_eq!(emptied.follow(None), Follow::Current);
+    }
+    assert_eq!(state.clone().emptied(None).head.seq, 4);
+}
+
+#[test]
+fn in_an_emptied_stream_the_members_are_those_of_whoever_knows_more() {
+    let mut state = ann_and_bob();
+    state.follow(Some(&seen(15, 4, 10)));
+    let has_eve = |stored_seq| {
+        state
+            .clone()
+            .emptied(Some(stored(stored_seq)))
+            .members
+            .contains(&user("eve"))
+    };
+    assert_eq!([3, 4, 7].map(has_eve), [false, true, true]);
 }
 
 #[test]

@@ -63,15 +63,17 @@ impl Service {
     /// Looks around.
     ///
     /// # Errors
-    /// None: what is not known in time is left out.
+    /// None: what is not known in time is left out, and said to be late.
     pub(crate) async fn look(&self, request: LookAround) -> Result<Sight, Refusal> {
         let started = Instant::now();
         let report = request.report.as_ref();
         let current = self.until(|core| core.is_current(report, Now::real()).then_some(()));
-        if timeout(REPORT_WAIT, current).await.is_err() {
+        let late = timeout(REPORT_WAIT, current).await.is_err();
+        if late {
             metrics::counter!("parley_presence_looks_late_total").increment(1);
         }
         let mut sight = self.core.lock().look_around(&request);
+        sight.late = late;
         if request.last_seen {
             self.add_last_seen(&mut sight).await;
         }

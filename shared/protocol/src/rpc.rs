@@ -280,6 +280,9 @@ pub struct Sight {
     /// Whether more are present than fit into the answer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
+    /// Whether the answer could not wait until the service knew what the asking node had reported: it may be older.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
 }
 
 impl Request for LookAround {

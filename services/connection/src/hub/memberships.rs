@@ -34,6 +34,13 @@ impl Span {
         }
     }
 
+    /// Whether this one was made of a removal alone, and that ended the other one: a removal may be heard before the
+    /// directory has told of the membership.
+    fn is_end_of(&self, span: &Self) -> bool {
+        let alone = self.until == Some(self.since);
+        alone && span.since < self.since && span.until.is_none_or(|until| until == self.since)
+    }
+
     fn known(&self) -> u64 {
         self.until.unwrap_or(self.since)
     }
@@ -79,16 +86,16 @@ pub struct Memberships {
 pub struct Steps<'a> {
     /// He knows of those up to here.
     pub after: u64,
-    /// Those after here he reads as entries of their own,
+    /// Those after here he reads as entries of their own.
     pub until: u64,
-    /// but for these.
+    /// Of these nobody on this node was told, whatever else he knows.
     pub holes: Option<&'a Holes>,
 }
 
 impl Steps<'_> {
     fn hold(self, told: &Told) -> bool {
         let is_hole = || self.holes.is_some_and(|it| it.contain(told.1));
-        told.1 == 0 || (told.1 > self.after && (told.1 <= self.until || is_hole()))
+        told.1 == 0 || (told.1 > self.after && told.1 <= self.until) || is_hole()
     }
 }
 
@@ -126,7 +133,7 @@ impl Memberships {
         let known = self.get(&event.conversation_id);
         Some(match &event.kind {
             Kind::Removed(_) => Span {
-                // Not known here: he gets his removal, and is not shown too much.
+                // Not known here yet: at least he gets his removal.
                 since: known.map_or(event.seq, |span| span.since),
                 until: Some(event.seq),
                 past: known.and_then(|span| span.past.clone()),
@@ -144,6 +151,11 @@ impl Memberships {
     /// Takes in a change, unless something as new is known. Returns whether anything changed.
     pub fn set(&mut self, id: &ConversationId, span: Span) -> bool {
         match self.spans.get_mut(id) {
+            Some(known) if known.is_end_of(&span) => {
+                known.since = span.since;
+                known.past = span.past;
+                true
+            }
             Some(known) if known.known() >= span.known() => false,
             Some(known) => {
                 *known = span;
@@ -164,6 +176,11 @@ impl Memberships {
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (&ConversationId, &Span)> {
         self.spans.iter()
+    }
+
+    /// All of them, taken apart.
+    pub fn into_spans(self) -> impl Iterator<Item = (ConversationId, Span)> {
+        self.spans.into_iter()
     }
 
     /// How many.
@@ -216,6 +233,27 @@ mod tests {
     }
 
     #[test]
+    fn a_removal_heard_before_the_membership_ends_it_and_hides_nothing_of_it() {
+        let removal = event(9, Kind::Removed(vec![ann()]));
+        let steps = Steps {
+            after: 0,
+            until: 0,
+            holes: None,
+        };
+        for told in [span(3, None), span(3, Some(9))] {
+            let mut all = Memberships::none(ann());
+            all.set(&id(), all.span_after(&removal).unwrap());
+            assert!(all.set(&id(), told));
+            let covered = (1..12).filter(|seq| all.cover(&event(*seq, Kind::Updated), steps));
+            assert_eq!(covered.collect::<Vec<_>>(), [3, 4, 5, 6, 7, 8, 9]);
+            assert!(!all.is_member(&id()));
+        }
+        let mut all = Memberships::none(ann());
+        all.set(&id(), all.span_after(&removal).unwrap());
+        assert!(!all.set(&id(), span(3, Some(5))), "that was an earlier one");
+    }
+
+    #[test]
     fn who_was_removed_and_added_again_gets_both_times_and_not_what_was_between() {
         let mut all = Memberships::none(ann());
         all.set(&id(), span(1, None));
@@ -240,16 +278,21 @@ mod tests {
     fn a_step_is_told_by_its_own_entry_or_by_the_one_that_replaced_it() {
         let told = |step| Told(ann(), step);
         let mut holes = Holes::default();
+        holes.note(1, 3);
         holes.note(11, 13);
         let steps = Steps {
             after: 4,
             until: 9,
             holes: Some(&holes),
         };
-        let held: Vec<u64> = [0, 4, 5, 9, 10, 11, 12, 13]
+        let held: Vec<u64> = [0, 1, 2, 4, 5, 9, 10, 11, 12, 13]
             .into_iter()
             .filter(|it| steps.hold(&told(*it)))
             .collect();
-        assert_eq!(held, [0, 5, 9, 12], "12 is in no entry of its own that came here");
+        assert_eq!(
+            held,
+            [0, 2, 5, 9, 12],
+            "2 and 12 are in no entry of their own that came here"
+        );
     }
 }

@@ -222,7 +222,8 @@ impl Hub {
     /// has caught up.
     ///
     /// # Errors
-    /// The directory cannot be read: the session is not registered.
+    /// The directory cannot be read. The session is registered all the same, as it is where this is not waited for: it is
+    /// for its [`Feed`](crate::session::feed::Feed) to end that.
     pub async fn attach(&self, session: &Arc<Session>) -> Result<(), LogError> {
         let user = {
             let mut shard = self.shard(&session.user_id).lock();
@@ -235,17 +236,9 @@ impl Hub {
         };
         let count = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
         metrics::gauge!("parley_sessions").set(count as f64);
-        let loaded = user.loaded.get_or_try_init(|| self.load(&user)).await;
-        match loaded {
-            Ok(()) => {
-                session.set_user(user.clone());
-                Ok(())
-            }
-            Err(error) => {
-                self.detach(session);
-                Err(error)
-            }
-        }
+        user.loaded.get_or_try_init(|| self.load(&user)).await?;
+        session.set_user(user.clone());
+        Ok(())
     }
 
     /// Forgets a session; with its last session, the user. Returns false where it was forgotten before.
@@ -279,18 +272,10 @@ impl Hub {
             .unwrap_or_default()
     }
 
+    /// What happens while this reads is taken in by dispatch; see [`Memberships::set`].
     async fn load(&self, user: &Arc<User>) -> Result<(), LogError> {
-        for entry in directory::list(self.log.bus(), &user.id).await? {
-            let id = entry.membership.conversation_id.clone();
-            let span = Span::of(entry, self.lane_of(&id));
+        for (id, span) in self.read_memberships(&user.id).await?.into_spans() {
             self.interest.set(user, &id, span);
-        }
-        // What the log has and the directory not yet: changes that no service has lived to answer.
-        for lane in &self.lanes {
-            let window = lane.window.lock();
-            for event in window.changes_of(&user.id) {
-                self.interest.apply(user, event);
-            }
         }
         Ok(())
     }
@@ -300,15 +285,20 @@ impl Hub {
     /// # Errors
     /// The directory cannot be read.
     pub async fn memberships(&self, id: &UserId) -> Result<Memberships, LogError> {
-        if let Some(user) = self.user(id).filter(|user| user.loaded.initialized()) {
-            return Ok(user.memberships(Memberships::clone));
+        match self.user(id).filter(|user| user.loaded.initialized()) {
+            Some(user) => Ok(user.memberships(Memberships::clone)),
+            None => self.read_memberships(id).await,
         }
+    }
+
+    async fn read_memberships(&self, id: &UserId) -> Result<Memberships, LogError> {
         let mut memberships = Memberships::none(id.clone());
         for entry in directory::list(self.log.bus(), id).await? {
             let conversation = entry.membership.conversation_id.clone();
             let span = Span::of(entry, self.lane_of(&conversation));
             memberships.set(&conversation, span);
         }
+        // What the log has and the directory not yet: changes that no service has lived to answer.
         for lane in &self.lanes {
             let window = lane.window.lock();
             for event in window.changes_of(id) {
@@ -341,7 +331,7 @@ impl Hub {
             positions,
         }
         .encode();
-        (self.resets() == resets).then_some(cursor)
+        (resets.is_multiple_of(2) && self.resets() == resets).then_some(cursor)
     }
 
     /// Number of resets so far, odd while one is under way; see [`Hub::cursor`].

@@ -32,6 +32,8 @@ pub struct Page {
     pub reached: u64,
     /// Whether there was nothing more when the page was read.
     pub complete: bool,
+    /// Where the stream ended before the page was read from it; 0 of a page from memory.
+    pub end: u64,
 }
 
 /// What a session that is behind in a lane should do next.
@@ -53,18 +55,21 @@ impl Hub {
         };
         let lane = &self.lanes[index];
         let window = lane.window.lock();
-        let (from, told) = {
+        let (from, told, live_from) = {
             let queue = session.queue();
             let Some(from) = queue.behind(index) else {
                 return CatchUp::Stepped;
             };
-            (from, queue.told())
+            (from, queue.told(), queue.live_from(index))
         };
         if from > lane.dispatched() {
             return CatchUp::Ahead;
         }
         if from < window.start() {
             return CatchUp::ReadStream(from, window.start());
+        }
+        if live_from > lane.dispatched() {
+            return CatchUp::Ahead;
         }
         let found = user.memberships(|mine| window.after(from, told, mine, PAGE_EVENTS));
         let behind = if found.complete {
@@ -106,6 +111,7 @@ impl Hub {
                     events: found.events,
                     reached,
                     complete: found.complete,
+                    end: 0,
                 });
             }
             window.start()
@@ -126,7 +132,7 @@ impl Hub {
         limit: usize,
     ) -> Result<Page, LogError> {
         let resets = self.resets.load(Ordering::Acquire);
-        self.check_reach(index, from).await?;
+        let end = self.check_reach(index, from).await?;
         let changed = self.changed_subjects(index, mine, from).await?;
         let each = (limit / changed.len().max(1)).max(8);
         let bytes = (PAGE_BYTES / changed.len().max(1)).max(64 * 1024);
@@ -151,22 +157,26 @@ impl Hub {
         if self.resets() != resets {
             return Err(LogError::Away("the stream was made anew while it was read".into()));
         }
-        // All that an entry of the stream has replaced is gone from it.
-        let steps = Steps {
-            after: told,
-            until: u64::MAX,
-            holes: None,
+        let mut page = {
+            let window = self.lanes[index].window.lock();
+            // All that an entry of the stream has replaced is gone from it.
+            let steps = Steps {
+                after: told,
+                until: u64::MAX,
+                holes: Some(window.holes()),
+            };
+            page(index, records, limit, reached.min(until), |event| {
+                mine.cover(event, steps)
+            })
         };
-        let mut page = page(index, records, limit, reached.min(until), |event| {
-            mine.cover(event, steps)
-        });
+        page.end = end;
         // Never complete: from `until` on the lane is in memory, and that page says whether there is more.
         page.reached = page.reached.min(until);
         Ok(page)
     }
 
-    /// Whether the stream still holds everything after `from`.
-    async fn check_reach(&self, index: usize, from: u64) -> Result<(), LogError> {
+    /// The stream's end, if it still holds everything after `from`.
+    async fn check_reach(&self, index: usize, from: u64) -> Result<u64, LogError> {
         let lane = &self.lanes[index];
         let state = self.log.state(lane.lane).await?;
         let Some(state) = state.filter(|state| state.identity == lane.identity()) else {
@@ -176,7 +186,7 @@ impl Hub {
         if from + 1 < state.first && lane.lane != bus::Lane::Receipts {
             return Err(LogError::Expired);
         }
-        Ok(())
+        Ok(state.last)
     }
 
     /// The subjects of this lane that hold anything after `from`, of the conversations in `mine`, each with the last `seq`
@@ -237,6 +247,7 @@ fn page(index: usize, mut records: Vec<Record>, limit: usize, reached: u64, mine
         events: Vec::new(),
         reached,
         complete: false,
+        end: 0,
     };
     for record in records.into_iter().take_while(|record| record.position <= reached) {
         if page.events.len() == limit {

@@ -93,17 +93,18 @@ impl Interest {
     pub(super) fn set(&self, user: &Arc<User>, id: &ConversationId, span: Span) {
         // The user's lock is held over both, so that the two agree whatever order the writers come in.
         let mut state = user.state.lock();
-        let (since, ended) = (span.since, span.until.is_some());
         let was_party = state.memberships.is_member(id);
         if state.gone || !state.memberships.set(id, span) {
             return;
         }
+        let now = state.memberships.get(id).filter(|span| span.until.is_none());
+        let since = now.map(|span| span.since);
         let mut shard = self.shard(id).write();
         let parties = shard.entry(id.clone()).or_default();
         if was_party {
             parties.retain(|party| !Arc::ptr_eq(&party.user, user));
         }
-        if !ended {
+        if let Some(since) = since {
             parties.push(Party {
                 user: user.clone(),
                 since,

@@ -53,6 +53,11 @@ impl Window {
         self.start
     }
 
+    /// Positions before its end whose entries never came.
+    pub fn holes(&self) -> &Holes {
+        &self.holes
+    }
+
     /// Whether nobody here was told of the step of a watermark that an event names: its own entry never came.
     pub fn is_news(&self, told: &Told) -> bool {
         told.1 == 0 || self.holes.contain(told.1)

@@ -13,6 +13,7 @@ mod state;
 mod subscribe;
 mod typing;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -34,6 +35,8 @@ pub struct Rooms {
     state: Mutex<State>,
     /// What the presence service has not been told yet.
     pub changes: Changes,
+    /// Rooms of which an answer was late: to be compared soon.
+    doubtful: Mutex<HashSet<ConversationId>>,
 }
 
 impl Rooms {
@@ -87,6 +90,11 @@ impl Rooms {
         self.state.lock().watched()
     }
 
+    /// What is known of a room may be older than it should be.
+    fn doubt(&self, id: &ConversationId) {
+        self.doubtful.lock().insert(id.clone());
+    }
+
     /// Compares a room with what the presence service knows of it, and tells subscribers what they had missed.
     ///
     /// # Errors
@@ -95,12 +103,21 @@ impl Rooms {
         let rooms = &app.hub.rooms;
         let looking = Looking::begin(rooms, id);
         let members = rooms.state.lock().members(id);
+        if members.is_empty() {
+            // Nobody is in the room any more.
+            return Ok(());
+        }
         let sight = subscribe::look(app, Some(id), &members).await?;
         let mut state = rooms.state.lock();
         state.reconcile_people(&members, &sight, looking.since);
         state.reconcile_present(id, &sight, looking.since);
         // It is locked again when the look ends.
         drop(state);
+        if sight.late {
+            return Err(Refusal::unavailable(
+                "the presence service does not know yet what there is",
+            ));
+        }
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Hearing the live signals that go to all nodes, ending typing in time, and comparing now and then what subscribers were
 //! told with what the presence service knows: signals may be lost.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use lifecycle::Shutdown;
 use protocol::ConversationId;
 use protocol::signal::Signals;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Rooms;
 use crate::app::App;
@@ -18,7 +19,7 @@ use crate::app::App;
 const TICK: Duration = Duration::from_millis(100);
 /// Between comparisons where nothing gives a reason for one.
 const COMPARE: Duration = Duration::from_secs(60);
-/// Before rooms are compared again that could not be.
+/// Between comparisons of rooms that are doubtful.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Rooms compared at once.
 const COMPARED_AT_ONCE: usize = 8;
@@ -49,36 +50,37 @@ pub async fn compare(app: Arc<App>, last: Shutdown) -> anyhow::Result<()> {
     let bus = app.hub.log.bus().clone();
     let mut ready = bus.client.subscribe(subjects::PRESENCE_READY).await?;
     let mut link = bus.link();
-    let mut rooms = Vec::new();
+    let mut all_at = Instant::now() + COMPARE;
     loop {
-        let again = if rooms.is_empty() { COMPARE } else { AGAIN };
-        tokio::select! {
+        let all = tokio::select! {
             () = last.triggered() => return Ok(()),
-            Some(_) = ready.next() => rooms = app.hub.rooms.watched(),
-            Ok(()) = link.changed() => rooms = app.hub.rooms.watched(),
-            () = tokio::time::sleep(again) => if rooms.is_empty() {
-                rooms = app.hub.rooms.watched();
-            },
+            Some(_) = ready.next() => true,
+            Ok(()) = link.changed() => true,
+            () = tokio::time::sleep(AGAIN) => Instant::now() >= all_at,
+        };
+        let mut rooms = std::mem::take(&mut *app.hub.rooms.doubtful.lock());
+        if all {
+            all_at = Instant::now() + COMPARE;
+            rooms.extend(app.hub.rooms.watched());
+            // Whatever else gave a reason until now is served by this comparison.
+            while let Some(Some(_)) = ready.next().now_or_never() {}
         }
-        // Whatever else gave a reason until now is served by this comparison.
-        while let Some(Some(_)) = ready.next().now_or_never() {}
         tokio::select! {
             () = last.triggered() => return Ok(()),
-            failed = compare_all(&app, std::mem::take(&mut rooms)) => rooms = failed,
+            () = compare_all(&app, rooms) => {}
         }
     }
 }
 
-/// Returns the rooms that could not be compared.
-async fn compare_all(app: &Arc<App>, rooms: Vec<ConversationId>) -> Vec<ConversationId> {
-    let compared = stream::iter(rooms).map(|id| async move {
-        let error = Rooms::compare(app, &id).await.err()?;
-        metrics::counter!("parley_room_comparisons_failed_total").increment(1);
-        tracing::debug!(%error, "a room could not be compared");
-        Some(id)
+/// Those that cannot be compared stay doubtful.
+async fn compare_all(app: &Arc<App>, rooms: HashSet<ConversationId>) {
+    let rooms = stream::iter(rooms);
+    let compared = rooms.for_each_concurrent(COMPARED_AT_ONCE, |id| async move {
+        if let Err(error) = Rooms::compare(app, &id).await {
+            metrics::counter!("parley_room_comparisons_failed_total").increment(1);
+            tracing::debug!(%error, "a room could not be compared");
+            app.hub.rooms.doubt(&id);
+        }
     });
-    let failed = compared
-        .buffer_unordered(COMPARED_AT_ONCE)
-        .filter_map(std::future::ready);
-    failed.collect().await
+    compared.await;
 }

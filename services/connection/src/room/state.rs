@@ -356,7 +356,7 @@ impl State {
             let presence = seen.get(user).map_or_else(offline, |it| (*it).clone());
             if person.status.is_none() {
                 person.status = Some(presence);
-            } else {
+            } else if !sight.late {
                 self.appears(&presence, None);
             }
         }
@@ -365,10 +365,12 @@ impl State {
     /// Takes in who was present in a look at the room that began at `since`.
     pub(super) fn reconcile_present(&mut self, id: &ConversationId, sight: &Sight, since: Moment) {
         let Some(room) = self.rooms.get_mut(id) else { return };
-        room.is_known = true;
+        // Where only a comparison keeps the room, its members are not read.
+        room.is_known = room.members.is_some();
         let is_news = |user: &&UserId| room.touched.get(*user).is_none_or(|at| *at <= since);
+        let whole = !sight.cut && !sight.late;
         let there: HashSet<&UserId> = sight.present.iter().collect();
-        let gone = room.present.iter().filter(|it| !there.contains(it) && !sight.cut);
+        let gone = room.present.iter().filter(|it| whole && !there.contains(it));
         let gone: Vec<UserId> = gone.filter(is_news).cloned().collect();
         let come: Vec<&UserId> = sight.present.iter().filter(is_news).collect();
         gone.iter().for_each(|user| self.left(id, user));

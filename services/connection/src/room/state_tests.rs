@@ -169,7 +169,7 @@ fn a_comparison_tells_what_was_missed_and_nothing_else() {
     let sight = |present: &[&str], seen: &[&str]| Sight {
         present: present.iter().map(|it| user(it)).collect(),
         presence: seen.iter().map(|it| online(it)).collect(),
-        cut: false,
+        ..Sight::default()
     };
     let mut compare = |sight: Sight| {
         let since = state.begin_look(&room());
@@ -255,6 +255,32 @@ fn a_cut_list_says_nothing_of_those_who_are_not_on_it() {
     };
     state.reconcile_present(&room(), &sight, since);
     assert_eq!(told(&ann), ["user:joined eve"]);
+}
+
+#[test]
+fn an_answer_that_came_late_undoes_nothing() {
+    let ann = session("ann");
+    let mut state = with(&[&ann]);
+    for signal in [joined("bob"), appears("bob", Status::Online, None)] {
+        state.on_signal(&signal, Instant::now());
+    }
+    told(&ann);
+    let since = state.begin_look(&room());
+    let sight = Sight {
+        late: true,
+        ..Sight::default()
+    };
+    state.reconcile_people(&["ann", "bob", "eve"].map(user), &sight, since);
+    state.reconcile_present(&room(), &sight, since);
+    assert!(told(&ann).is_empty());
+}
+
+#[test]
+fn a_room_that_only_a_comparison_keeps_is_read_by_the_next_socket() {
+    let mut state = State::default();
+    let since = state.begin_look(&room());
+    state.reconcile_present(&room(), &Sight::default(), since);
+    assert!(!state.is_known(&room()));
 }
 
 #[test]

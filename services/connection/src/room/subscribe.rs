@@ -78,6 +78,9 @@ async fn come_in(
     // Where few are present, who is costs nothing, and signals that were lost meanwhile are made up for.
     let at_room = whole || rooms.is_small(id);
     let sight = look(app, at_room.then_some(id), &asked).await?;
+    if sight.late {
+        rooms.doubt(id);
+    }
     let subscribed = rooms.settle(session, &looking, room.seq, (&asked, &sight, at_room));
     subscribed.ok_or_else(Refusal::no_conversation)
 }
@@ -93,6 +96,7 @@ pub async fn look(app: &Arc<App>, id: Option<&ConversationId>, users: &[UserId])
     for users in chunks {
         let more = look_at(app, None, users, report.clone()).await?;
         sight.presence.extend(more.presence);
+        sight.late |= more.late;
     }
     Ok(sight)
 }

@@ -30,10 +30,12 @@ impl Socket {
             }
             Outcome::Confirmed { result: Ok(()), .. } => {}
             Outcome::Confirmed {
+                mark,
                 references,
                 result: Err(refusal),
                 ..
             } => {
+                self.own.not_confirmed(&mark.0, mark.1);
                 for reference in references {
                     self.reply(ServerFrame::Error(ErrorFrame::of(refusal.clone(), reference, None)));
                 }

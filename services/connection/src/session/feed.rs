@@ -45,6 +45,10 @@ pub struct Feed {
     page: Option<Pin<Box<dyn Future<Output = Read> + Send>>>,
     caught_up_once: bool,
     again_at: Option<Instant>,
+    /// The next wait for the tail: it grows while the tail lags, when many wait for it.
+    soon: Duration,
+    /// When the stream is read again that could not be.
+    read_at: Option<Instant>,
 }
 
 impl Drop for Feed {
@@ -63,6 +67,8 @@ impl Feed {
             page: None,
             caught_up_once: false,
             again_at: None,
+            soon: SOON,
+            read_at: None,
         }
     }
 
@@ -73,13 +79,13 @@ impl Feed {
 
     /// When [`Feed::step`] makes sense again.
     pub fn again_at(&self) -> Option<Instant> {
-        self.again_at
+        self.again_at.into_iter().chain(self.read_at).min()
     }
 
     /// Notes what time it is.
     pub fn on_time(&mut self, now: Instant) {
-        if self.again_at.is_some_and(|at| at <= now) {
-            self.again_at = None;
+        for at in [&mut self.again_at, &mut self.read_at] {
+            at.take_if(|at| *at <= now);
         }
     }
 
@@ -101,10 +107,16 @@ impl Feed {
             }
             behind = true;
             match self.app.hub.catch_up(&self.session, lane) {
-                CatchUp::Stepped => return Step::Forward,
-                CatchUp::Ahead => self.again_at = Some(Instant::now() + SOON),
+                CatchUp::Stepped => {
+                    self.soon = SOON;
+                    return Step::Forward;
+                }
+                CatchUp::Ahead => {
+                    self.again_at = Some(Instant::now() + self.soon);
+                    self.soon = AGAIN.min(self.soon * 2);
+                }
                 CatchUp::ReadStream(from, until) => {
-                    if self.again_at.is_none_or(|at| at <= Instant::now()) {
+                    if self.read_at.is_none_or(|at| at <= Instant::now()) {
                         self.read_stream(lane, from, until);
                         return Step::Nothing;
                     }
@@ -147,14 +159,17 @@ impl Feed {
             return;
         }
         match read.page {
-            Ok(page) => queue.extend(read.lane, page.events, Some(page.reached)),
+            Ok(page) => {
+                queue.note_end(read.lane, page.end);
+                queue.extend(read.lane, page.events, Some(page.reached));
+            }
             Err(LogError::Expired) => {
                 let position = self.app.hub.lanes[read.lane].known();
                 queue.reset_lane(read.lane, position, ResyncReason::Expired);
             }
             Err(error) => {
                 tracing::debug!(%error, "a replay has to wait");
-                self.again_at = Some(Instant::now() + AGAIN * 10);
+                self.read_at = Some(Instant::now() + AGAIN * 10);
             }
         }
     }

@@ -141,7 +141,7 @@ fn on_receipt(socket: &mut Socket, receipt: ReceiptFrame, kind: ReceiptKind, ref
         return Err((Refusal::no_conversation(), None));
     };
     let named = receipt.server_id.as_deref().and_then(ServerId::parse).map(|id| id.seq);
-    if let Some(seq) = receipt.seq.or(named) {
+    if let Some(seq) = named.or(receipt.seq) {
         socket.own.confirming(&conversation, kind, seq, Instant::now());
     }
     let confirm = Confirm {

@@ -187,6 +187,12 @@ impl Own {
         });
     }
 
+    /// Forgets the receipts of a watermark of which one was refused: what others do is told from now on.
+    pub fn not_confirmed(&mut self, conversation: &ConversationId, kind: ReceiptKind) {
+        self.receipts
+            .retain(|it| it.kind != kind || it.conversation != *conversation);
+    }
+
     /// Whether a receipt of this session's user came from this session: exactly this one, so that nothing another device
     /// does is hidden by what this one asked for and did not get.
     pub fn confirmed(&self, conversation: &ConversationId, kind: ReceiptKind, seq: u64) -> bool {
@@ -318,6 +324,9 @@ mod tests {
             .collect();
         assert_eq!(hidden, [3]);
         assert!(!own.confirmed(&conversation, ReceiptKind::Delivered, 3));
+        own.not_confirmed(&conversation, ReceiptKind::Read);
+        assert!(!own.confirmed(&conversation, ReceiptKind::Read, 3));
+        own.confirming(&conversation, ReceiptKind::Read, 4, now);
         own.passed(&[], now + UNKNOWN_KEPT);
         assert!(own.receipts.is_empty());
     }

@@ -46,6 +46,9 @@ pub struct Queue {
     taken: Box<[u64]>,
     /// The position in the last lane, the receipts, up to which all steps of watermarks were told.
     told: u64,
+    /// The position that the last lane must have been dispatched up to before it may be live: entries up to there may have
+    /// replaced some that were looked for in the stream.
+    live_from: u64,
     /// Live signals: of no position, never waited for.
     signals: VecDeque<Arc<Live>>,
     /// Taken since it was last looked for those that say nothing new.
@@ -63,6 +66,7 @@ impl Queue {
             behind: positions.iter().copied().map(Some).collect(),
             taken: positions.into(),
             told,
+            live_from: 0,
             signals: VecDeque::new(),
             signals_taken: 0,
             resync: None,
@@ -131,6 +135,22 @@ impl Queue {
         self.told
     }
 
+    /// The stream of a lane was read while it ended at `end`.
+    pub fn note_end(&mut self, lane: usize, end: u64) {
+        if lane + 1 == self.behind.len() {
+            self.live_from = end;
+        }
+    }
+
+    /// What a lane must have been dispatched up to before it may be live.
+    pub fn live_from(&self, lane: usize) -> u64 {
+        if lane + 1 == self.behind.len() {
+            self.live_from
+        } else {
+            0
+        }
+    }
+
     fn push(&mut self, event: Arc<Event>) {
         self.bytes += event.frame.len();
         self.events.push_back(event);
@@ -197,6 +217,7 @@ impl Queue {
         }
         self.taken[lane] = position;
         self.note_told(lane, position);
+        self.note_end(lane, 0);
         let (old, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.events)
             .into_iter()
             .partition(|event| event.lane == lane);

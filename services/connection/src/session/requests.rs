@@ -42,8 +42,10 @@ pub enum Outcome {
     },
     /// Of a receipt, or of some that became one request.
     Confirmed {
-        /// Whose turn is next; `None` where it was asked for by itself.
-        mark: Option<Mark>,
+        /// Which watermark.
+        mark: Mark,
+        /// Whether it was asked for by itself, out of turn.
+        alone: bool,
         /// To be echoed: of each frame.
         references: Vec<Option<Reference>>,
         /// The answer.
@@ -115,6 +117,14 @@ impl Requests {
         }
     }
 
+    /// Gives up all of them: what is not waited for any more must not hold anything that others wait for.
+    pub fn give_up(&mut self) {
+        self.running = FuturesUnordered::new();
+        self.turns = HashMap::new();
+        self.lines = HashMap::new();
+        self.waiting_count = 0;
+    }
+
     /// Whether no more can be taken for now.
     pub fn is_full(&self) -> bool {
         self.running.len() + self.waiting_count >= PENDING_MOST
@@ -170,23 +180,24 @@ impl Requests {
 
     /// Moves a watermark.
     pub fn confirm(&mut self, conversation: ConversationId, confirm: Confirm, reference: Option<Reference>) {
+        let mark = (conversation, confirm.kind);
         if confirm.seq.is_none() {
             // A message's id is judged by itself: merged with others, it would not be known which of them was wrong.
             let references = vec![reference];
-            return self.ask(None, Merged { confirm, references });
+            return self.ask(mark, true, Merged { confirm, references });
         }
-        let mark = (conversation, confirm.kind);
         if let Some(merged) = self.confirms.add(mark.clone(), confirm, reference) {
-            self.ask(Some(mark), merged);
+            self.ask(mark, false, merged);
         }
     }
 
-    fn ask(&mut self, mark: Option<Mark>, merged: Merged) {
+    fn ask(&mut self, mark: Mark, alone: bool, merged: Merged) {
         let confirmations = self.confirmations.clone();
         self.running.push(Box::pin(async move {
             let result = confirmations.call(&merged.confirm, DEADLINE).await;
             Outcome::Confirmed {
                 mark,
+                alone,
                 references: merged.references,
                 result,
             }
@@ -240,9 +251,9 @@ impl Requests {
                 self.repeat(conversation, client_id, result);
                 self.start_next(&conversation.clone(), answered);
             }
-            Outcome::Confirmed { mark: Some(mark), .. } => {
+            Outcome::Confirmed { mark, alone: false, .. } => {
                 if let Some(next) = self.confirms.done(mark) {
-                    self.ask(Some(mark.clone()), next);
+                    self.ask(mark.clone(), false, next);
                 }
             }
             Outcome::Other(_, turn) => self.next_in(&turn.clone()),

@@ -129,6 +129,7 @@ impl Socket {
     pub async fn run(mut self) {
         let end = self.serve().await;
         self.app.detach(&self.session);
+        self.requests.give_up();
         if let End::Close(code, reason) = end {
             for text in std::mem::take(&mut self.outbox) {
                 if Pin::new(&mut self.ws).start_send(Message::Text(text)).is_err() {

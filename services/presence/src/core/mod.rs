@@ -19,6 +19,7 @@ mod told;
 mod trust;
 mod users;
 mod voice;
+mod waits;
 
 #[cfg(test)]
 mod tests;

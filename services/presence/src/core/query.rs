@@ -61,7 +61,7 @@ impl Core {
         Sight {
             present,
             presence,
-            cut: false,
+            ..Sight::default()
         }
     }
 

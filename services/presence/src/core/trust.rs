@@ -94,7 +94,9 @@ impl Trust {
 
     /// Whether what is known here is what is so.
     pub(crate) fn is_settled(&self, now: Instant) -> bool {
-        !self.doubtful && now >= self.silent_until
+        // Whoever asks after a pause may come before anything that was heard meanwhile is taken in.
+        let asleep = now.saturating_duration_since(self.awake) > PAUSED;
+        !self.doubtful && !asleep && now >= self.silent_until
     }
 
     fn start_over(&mut self, now: Instant) {
@@ -132,6 +134,12 @@ mod tests {
         trust.on_echo(beat, now);
         assert!(!trust.may_end_leases(now + LEASE - Duration::from_millis(1)));
         assert!(trust.may_end_leases(now + LEASE));
+    }
+
+    #[test]
+    fn after_a_pause_nothing_is_settled_before_anything_was_heard() {
+        let (trust, now) = settled(Instant::now());
+        assert!(trust.is_settled(now) && !trust.is_settled(now + Duration::from_millis(1_100)));
     }
 
     #[test]

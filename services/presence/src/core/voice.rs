@@ -3,8 +3,7 @@
 //! The owner of a user speaks at once. Every other replica knows the same and waits: if it was not told by then, the owner
 //! is dead, and it speaks.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use protocol::server_frame::{Presence, Status};
 use protocol::signal::Signal;
@@ -18,22 +17,12 @@ use super::replicas::Replicas;
 use super::seen::Seen;
 use super::table::{Key, Look, Table, Why};
 use super::told::Told;
+use super::waits::{Wait, Waits};
 
 /// How long the others wait for the owner.
 pub(crate) const TAKE_OVER: Duration = Duration::from_secs(2);
 /// How long the owner waits before it contradicts what it heard: a report may be on its way.
 const CONTRADICT: Duration = Duration::from_millis(500);
-
-/// Something that looks other than it was told.
-#[derive(Debug)]
-struct Wait {
-    since: Instant,
-    /// Whether it came about by what was heard, not by what changed.
-    heard: bool,
-    /// Whether somebody who asked was shown it: then it is told even if it is over by then, or he would see it for ever.
-    shown: bool,
-    why: Why,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -41,7 +30,7 @@ pub(crate) struct Voice {
     pub(crate) replicas: Replicas,
     pub(crate) seen: Seen,
     told: Told,
-    waits: HashMap<Key, Wait>,
+    waits: Waits,
     due: Deadlines<Key>,
     pace: Pace,
 }
@@ -52,7 +41,7 @@ impl Voice {
             replicas: Replicas::new(own),
             seen: Seen::default(),
             told: Told::default(),
-            waits: HashMap::new(),
+            waits: Waits::default(),
             due: Deadlines::default(),
             pace: Pace::default(),
         }
@@ -70,12 +59,7 @@ impl Voice {
             self.drop_wait(&key);
             return;
         }
-        let wait = self.waits.entry(key.clone()).or_insert_with(|| Wait {
-            since: now.at,
-            heard: false,
-            shown: false,
-            why: Why::default(),
-        });
+        let wait = self.waits.get_or_insert(&key, now.at);
         if why.session_id.is_some() {
             wait.why.session_id = why.session_id;
         }
@@ -97,18 +81,20 @@ impl Voice {
         }
         self.told.set(&key, look);
         self.pace.charge(&key, now.at);
-        if table.look(&key) == look {
-            self.drop_wait(&key);
+        let before = self.waits.remove(&key);
+        // Who was shown something else after he had heard this is to hear it again.
+        let shown = before.as_ref().is_some_and(|it| it.shown);
+        if table.look(&key) == look && !shown {
+            self.due.clear(&key);
             return;
         }
-        let why = self.waits.remove(&key).map(|it| it.why).unwrap_or_default();
         let wait = Wait {
             since: now.at,
             heard: true,
-            shown: false,
-            why,
+            shown,
+            why: before.map(|it| it.why).unwrap_or_default(),
         };
-        self.waits.insert(key.clone(), wait);
+        self.waits.insert(&key, wait);
         self.schedule(key, now);
     }
 
@@ -122,16 +108,15 @@ impl Voice {
                 wait.shown = true;
             }
         }
-        let Some(room) = room else { return };
-        for (key, wait) in &mut self.waits {
+        if let Some(room) = room {
             // Whoever is not in the room was shown too: as absent.
-            wait.shown |= matches!(key, Key::Place((id, _)) if id == room);
+            self.waits.of_room(room, |wait| wait.shown = true);
         }
     }
 
     /// Others live, or die: it is for others to speak.
     pub(crate) fn on_new_owners(&mut self, now: Now) {
-        for key in self.waits.keys().cloned().collect::<Vec<_>>() {
+        for key in self.waits.keys() {
             self.schedule(key, now);
         }
     }

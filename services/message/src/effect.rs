@@ -50,7 +50,7 @@ impl Event {
     /// What it does to members, in order.
     pub(crate) fn effects(&self) -> Vec<Effect<'_>> {
         match self {
-            Self::Message(_) | Self::Receipt(..) => Vec::new(),
+            Self::Message(_) | Self::Receipt(..) | Self::Newer(_) => Vec::new(),
             Self::Created(it) => founding(it),
             Self::Updated(it) => {
                 let change = |(user, role)| Effect::Role { user, role };

@@ -1,6 +1,7 @@
 //! A log entry as this service understands it: decoded once, in full, for everything that is stored or compared.
 //!
-//! Entries of newer versions are refused here with a reason; that they are skipped and counted is for the reader to do.
+//! Of an event type of a newer version only its place is known. Entries that cannot be read at all are refused with a
+//! reason; that they are skipped and counted is for the reader to do.
 
 use bus::Record;
 use protocol::envelope::{Envelope, EventHead, Unreadable, VERSION};
@@ -21,6 +22,16 @@ pub(crate) enum Event {
     /// With the number of members after it.
     Removed(MemberRemoved, u64),
     Receipt(ReceiptKind, Receipt),
+    /// Of a type that newer versions write, or in a form that only they read.
+    Newer(Place),
+}
+
+/// Where an event stands in its conversation, whatever it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) conversation_id: ConversationId,
+    pub(crate) seq: u64,
+    pub(crate) timestamp: Timestamp,
 }
 
 /// `type` of a message's frame.
@@ -42,7 +53,7 @@ impl Event {
     /// # Errors
     /// [`Unreadable`]: skip the entry and count it.
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, Unreadable> {
-        let (envelope, head) = protocol::envelope::decode(payload)?;
+        let (envelope, head) = open(payload)?;
         let frame = envelope.frame.get();
         Ok(match &*head.event_type {
             MESSAGE => Self::Message(serde_json::from_str(frame)?),
@@ -52,8 +63,16 @@ impl Event {
             REMOVED => Self::Removed(serde_json::from_str(frame)?, envelope.size.unwrap_or(0)),
             DELIVERED => Self::Receipt(ReceiptKind::Delivered, serde_json::from_str(frame)?),
             READ => Self::Receipt(ReceiptKind::Read, serde_json::from_str(frame)?),
-            _ => return Err(Unreadable::UnknownEvent),
+            _ => Self::Newer(Place::of(head)),
         })
+    }
+
+    /// Reads of a log entry what every version can.
+    ///
+    /// # Errors
+    /// [`Unreadable`]: skip the entry and count it.
+    pub(crate) fn decode_place(payload: &[u8]) -> Result<Self, Unreadable> {
+        open(payload).map(|(_, head)| Self::Newer(Place::of(head)))
     }
 
     pub(crate) fn conversation_id(&self) -> &ConversationId {
@@ -64,6 +83,7 @@ impl Event {
             Self::Added(it, _) => &it.conversation_id,
             Self::Removed(it, _) => &it.conversation_id,
             Self::Receipt(_, it) => &it.conversation_id,
+            Self::Newer(it) => &it.conversation_id,
         }
     }
 
@@ -76,6 +96,7 @@ impl Event {
             Self::Added(it, _) => it.seq,
             Self::Removed(it, _) => it.seq,
             Self::Receipt(_, it) => it.seq,
+            Self::Newer(it) => it.seq,
         }
     }
 
@@ -87,8 +108,37 @@ impl Event {
             Self::Added(it, _) => it.timestamp,
             Self::Removed(it, _) => it.timestamp,
             Self::Receipt(_, it) => it.timestamp,
+            Self::Newer(it) => it.timestamp,
         }
     }
+
+    /// Whether it has a document of its own in MongoDB.
+    pub(crate) fn is_stored(&self) -> bool {
+        !matches!(self, Self::Receipt(..) | Self::Newer(_))
+    }
+}
+
+impl Place {
+    fn of(head: EventHead<'_>) -> Self {
+        Self {
+            conversation_id: head.conversation_id,
+            seq: head.seq,
+            timestamp: head.timestamp,
+        }
+    }
+}
+
+/// An entry's envelope, and what is in it, of whatever type.
+///
+/// # Errors
+/// [`Unreadable`] where even that cannot be read.
+pub(crate) fn open(payload: &[u8]) -> Result<(Envelope<'_>, EventHead<'_>), Unreadable> {
+    let envelope: Envelope<'_> = serde_json::from_slice(payload)?;
+    if envelope.v > VERSION {
+        return Err(Unreadable::Newer(envelope.v));
+    }
+    let head = serde_json::from_str(envelope.frame.get())?;
+    Ok((envelope, head))
 }
 
 /// What the writer needs to know of a conversation's last entry, whatever event it is.
@@ -110,11 +160,7 @@ impl Seen {
     /// # Errors
     /// [`Unreadable`] where even that cannot be read.
     pub(crate) fn of(record: &Record) -> Result<Self, Unreadable> {
-        let envelope: Envelope<'_> = serde_json::from_slice(&record.payload)?;
-        if envelope.v > VERSION {
-            return Err(Unreadable::Newer(envelope.v));
-        }
-        let head: EventHead<'_> = serde_json::from_str(envelope.frame.get())?;
+        let (envelope, head) = open(&record.payload)?;
         Ok(Self {
             position: record.position,
             seq: head.seq,
@@ -126,5 +172,27 @@ impl Seen {
             },
             is_message: head.event_type == MESSAGE,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_type_of_a_newer_version_the_place_is_known() {
+        let payload = br#"{"v":1,"state_at":0,"frame":{"type":"conversation:locked","seq":7,
+            "conversation_id":"g00000000000000000000000000000000","timestamp":"2026-11-22T10:15:30.123Z"}}"#;
+        let event = Event::decode(payload).unwrap();
+        assert!(matches!(&event, Event::Newer(it) if it.seq == 7), "{event:?}");
+        assert_eq!(Event::decode_place(payload).unwrap(), event);
+    }
+
+    #[test]
+    fn a_whole_envelope_of_a_newer_version_is_unreadable() {
+        assert!(matches!(
+            Event::decode(br#"{"v":2,"state_at":0,"frame":{}}"#),
+            Err(Unreadable::Newer(2))
+        ));
     }
 }

@@ -41,7 +41,9 @@ pub(crate) fn entry(
         Event::Added(it, _) => ServerFrame::MemberAdded(it),
         Event::Removed(it, _) => ServerFrame::MemberRemoved(it),
         Event::Created(it) => ServerFrame::ConversationCreated(it),
-        Event::Message(_) | Event::Receipt(..) => return Err(Refusal::new(Code::Internal, "not a change")),
+        Event::Message(_) | Event::Receipt(..) | Event::Newer(_) => {
+            return Err(Refusal::new(Code::Internal, "not a change"));
+        }
     };
     let snapshot = after.wants_snapshot().then(|| snapshot::encode(after));
     let welcome = welcome.and_then(|it| serde_json::to_string(it).ok());

@@ -4,10 +4,10 @@
 //! Pure: a walk says which entry to read next; reading it is in [`super::load`].
 
 use bus::Record;
-use protocol::envelope;
+use protocol::envelope::Unreadable;
 
 use super::{Head, State, snapshot, state};
-use crate::event::Event;
+use crate::event::{self, Event};
 
 /// Most entries that are read. Beyond it, where groups were too large for a snapshot, MongoDB is asked.
 const LINKS_MOST: usize = state::SNAPSHOT_EVERY as usize + 8;
@@ -24,28 +24,34 @@ struct Link {
 }
 
 impl Link {
-    /// Reads an entry; `None` where it is no such link, or one that this version cannot read.
-    fn of(record: &Record) -> Option<Self> {
-        let event = Event::decode(&record.payload).ok()?;
-        let (envelope, _) = envelope::decode(&record.payload).ok()?;
+    /// Reads an entry; `None` where it is no such link.
+    ///
+    /// # Errors
+    /// A newer version's entry, of which this one cannot say what it changes.
+    fn of(record: &Record) -> Result<Option<Self>, Unreadable> {
+        let (envelope, _) = event::open(&record.payload)?;
+        let event = Event::decode(&record.payload).or_else(|_| Event::decode_place(&record.payload))?;
         let head = Head {
             seq: event.seq(),
             position: record.position,
             timestamp: event.timestamp(),
         };
         let whole = match &event {
-            Event::Message(_) | Event::Receipt(..) => return None,
+            Event::Message(_) | Event::Receipt(..) => return Ok(None),
             Event::Created(it) => Some(State::created(it, record.position)),
-            Event::Updated(_) | Event::Added(..) | Event::Removed(..) => envelope
+            Event::Updated(_) | Event::Added(..) | Event::Removed(..) | Event::Newer(_) => envelope
                 .snapshot
                 .and_then(|it| snapshot::decode(it.get(), event.conversation_id().clone(), head)),
         };
-        Some(Self {
+        if whole.is_none() && matches!(event, Event::Newer(_)) {
+            return Err(Unreadable::UnknownEvent);
+        }
+        Ok(Some(Self {
             position: record.position,
             prev: envelope.prev,
             whole,
             event,
-        })
+        }))
     }
 
     /// Whether it is the first change after a known state. What it names as the one before need not be in the stream any
@@ -74,8 +80,11 @@ pub(super) enum Step {
     Read(u64),
     /// This is the state as of the chain's newest entry.
     Done(Box<State>),
-    /// The chain is broken: its entries have aged out, or are of a newer version, or go too far back.
+    /// The chain is broken: its entries have aged out, or go too far back. MongoDB has the state.
     Broken,
+    /// A newer version changed something that this one cannot read, and that its projection has not stored: nobody here
+    /// knows the state.
+    Unreadable(Unreadable),
 }
 
 impl Walk {
@@ -91,8 +100,10 @@ impl Walk {
     pub(super) fn step(&mut self, entry: Option<Record>) -> Step {
         // In a stream that was made anew a position may be another conversation's entry.
         let ours = entry.filter(|it| it.subject == self.subject);
-        let Some(mut link) = ours.as_ref().and_then(Link::of) else {
-            return Step::Broken;
+        let mut link = match ours.as_ref().map(Link::of) {
+            Some(Ok(Some(link))) => link,
+            Some(Ok(None)) | None => return Step::Broken,
+            Some(Err(error)) => return Step::Unreadable(error),
         };
         if let Some(whole) = link.whole.take() {
             return self.done(whole);

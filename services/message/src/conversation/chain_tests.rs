@@ -25,6 +25,7 @@ fn log(history: &[(Event, State)], whole: &[bool]) -> Vec<Record> {
             Event::Removed(it, _) => ServerFrame::MemberRemoved(it),
             Event::Message(it) => ServerFrame::MessageIncoming(it),
             Event::Receipt(_, it) => ServerFrame::MessageRead(it),
+            Event::Newer(it) => panic!("{it:?} is of no frame that this version writes"),
         };
         Record {
             position: position(event.seq()),
@@ -47,6 +48,7 @@ fn walk(log: &[Record], known: Option<State>) -> (Option<State>, usize) {
             }
             Step::Done(state) => return (Some(*state), read),
             Step::Broken => return (None, read),
+            Step::Unreadable(error) => panic!("{error}"),
         }
     }
 }
@@ -122,6 +124,41 @@ fn a_chain_whose_entries_have_aged_out_is_broken() {
     let mut foreign = log.clone();
     foreign[20].subject = "chat.log.0.other".into();
     assert_eq!(walk(&foreign, None).0, None);
+}
+
+/// The log with one entry more, of a type that this version does not know.
+fn with_newer(mut log: Vec<Record>, snapshot: Option<&str>) -> Vec<Record> {
+    let mut last = log.last().unwrap().clone();
+    let id = crate::conversation::state::tests::ann_and_bob().id;
+    let (prev, snapshot) = (last.position, snapshot.unwrap_or("null"));
+    let frame = format!(
+        r#"{{"type":"conversation:locked","seq":42,"conversation_id":"{}","timestamp":"2026-11-22T10:15:30.123Z"}}"#,
+        id.as_str()
+    );
+    let text = format!(r#"{{"v":1,"state_at":0,"prev":{prev},"snapshot":{snapshot},"frame":{frame}}}"#);
+    (last.position, last.payload) = (position(42), text.into());
+    log.push(last);
+    log
+}
+
+#[test]
+fn a_change_of_a_newer_version_is_known_by_its_snapshot() {
+    let history = long_history();
+    let mut state = history[40].1.clone();
+    state.name = Some("locked".into());
+    let log = with_newer(log(&history, &[false; 41]), Some(&snapshot::encode(&state)));
+    let (found, read) = walk(&log, Some(history[40].1.clone()));
+    assert_eq!(found.map(|it| (it.name, it.head.seq)), Some((state.name, 42)));
+    assert_eq!(read, 1);
+}
+
+#[test]
+fn behind_a_change_of_a_newer_version_without_a_snapshot_nobody_guesses() {
+    let history = long_history();
+    let log = with_newer(log(&history, &[true; 41]), None);
+    let mut walk = Walk::new(SUBJECT.into(), Some(history[40].1.clone()));
+    let step = walk.step(log.last().cloned());
+    assert!(matches!(step, Step::Unreadable(_)), "{step:?}");
 }
 
 /// A creation and forty changes of the name.

@@ -128,8 +128,7 @@ impl Service {
             return self.load_stored(conversation, None).await;
         };
         let seen = Seen::of(&last).map_err(|error| unreadable(conversation, &error))?;
-        let logged = self.load_logged(conversation, last, &seen, known).await;
-        let Some(mut state) = logged.map_err(|error| unavailable(&error))? else {
+        let Some(mut state) = self.load_logged(conversation, last, &seen, known).await? else {
             return self.load_stored(conversation, Some(seen)).await;
         };
         if seen.position != seen.state_at {
@@ -146,18 +145,23 @@ impl Service {
         last: Record,
         seen: &Seen,
         known: Option<State>,
-    ) -> Result<Option<State>, LogError> {
+    ) -> Result<Option<State>, Refusal> {
+        let read = async |position| {
+            let entry = self.log.at(conversation.lane, position).await;
+            entry.map_err(|error| unavailable(&error))
+        };
         let mut entry = match seen.state_at {
             at if at == last.position => Some(last),
             STATE_ELSEWHERE => None,
-            at => self.log.at(conversation.lane, at).await?,
+            at => read(at).await?,
         };
         let mut walk = Walk::new(conversation.subject.clone(), known);
         loop {
             match walk.step(entry) {
-                Step::Read(position) => entry = self.log.at(conversation.lane, position).await?,
+                Step::Read(position) => entry = read(position).await?,
                 Step::Done(state) => return Ok(Some(*state)),
                 Step::Broken => return Ok(None),
+                Step::Unreadable(error) => return Err(unreadable(conversation, &error)),
             }
         }
     }
@@ -213,7 +217,7 @@ fn head_of(seen: &Seen) -> Head {
 }
 
 fn unreadable(conversation: &Conversation, error: &dyn std::fmt::Display) -> Refusal {
-    metrics::counter!("parley_unreadable_total", "what" => "head").increment(1);
-    tracing::error!(conversation = conversation.id.as_str(), %error, "the conversation's last entry is unreadable");
+    metrics::counter!("parley_unreadable_total", "what" => "state").increment(1);
+    tracing::error!(conversation = conversation.id.as_str(), %error, "the conversation's last change is unreadable");
     Refusal::unavailable("the conversation was last changed by a newer version of the server: try again")
 }

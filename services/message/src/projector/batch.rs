@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::{AckKind, Message};
 use bus::Lane;
 use lifecycle::Shutdown;
+use protocol::envelope::Unreadable;
 
 use crate::event::Event;
 use crate::memberships;
@@ -42,15 +43,20 @@ impl Batch {
     }
 
     /// Takes an entry in. One that cannot be read is counted and acked with the others: a newer version's entry must
-    /// not stop the lane.
+    /// not stop the lane. It is still the conversation's last, where it can be seen which that is.
     pub(super) fn push(&mut self, message: Message) {
-        match Event::decode(&message.payload) {
-            Ok(event) => self.events.push(event),
-            Err(error) => {
-                metrics::counter!("parley_unreadable_total", "what" => "entry").increment(1);
-                tracing::warn!(stream = self.lane.stream(), subject = %message.subject, %error, "skipped an entry");
-            }
+        let (event, error) = match Event::decode(&message.payload) {
+            Ok(event @ Event::Newer(_)) => (Some(event), Some(Unreadable::UnknownEvent)),
+            Ok(event) => (Some(event), None),
+            Err(error) => (Event::decode_place(&message.payload).ok(), Some(error)),
+        };
+        if let Some(error) = &error {
+            metrics::counter!("parley_unreadable_total", "what" => "entry").increment(1);
+            tracing::warn!(stream = self.lane.stream(), subject = %message.subject, %error, "skipped an entry");
         }
+        // The `seq` of a receipt is no place in the conversation.
+        let is_event = error.is_none() || self.lane != Lane::Receipts;
+        self.events.extend(event.filter(|_| is_event));
         self.messages.push(message);
     }
 

@@ -36,7 +36,7 @@ impl Service {
         let read = async { tokio::try_join!(self.store.conversation(id), self.store.member(user, id)) };
         let (stored, own) = read.await.map_err(|error| unavailable(&error))?;
         let (stored, own) = stored.zip(own).ok_or_else(Refusal::no_conversation)?;
-        let chosen = Chosen::of(stored.document, &own).ok_or_else(Refusal::no_conversation)?;
+        let chosen = Chosen::of(stored, &own).ok_or_else(Refusal::no_conversation)?;
         let shown = self.show(user, vec![chosen]).await;
         let mut shown = shown.map_err(|error| unavailable(&error))?;
         shown.pop().ok_or_else(Refusal::no_conversation)

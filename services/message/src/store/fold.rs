@@ -19,7 +19,7 @@ use crate::event::Event;
 /// The documents and updates of some events.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
-    /// Documents to insert, in the events' order; receipts have none.
+    /// Documents to insert, in the order of those events that [have one](Event::is_stored).
     pub(super) events: Vec<RawDocumentBuf>,
     pub(super) conversations: Vec<RawDocumentBuf>,
     pub(super) members: Vec<RawDocumentBuf>,
@@ -67,6 +67,11 @@ impl Writes {
                     members.entry((&it.user_id, id)).or_default().confirm(*kind, it.seq);
                     continue;
                 }
+                // Nobody here knows what to store of it; but where the conversation ends.
+                Event::Newer(_) => {
+                    folds.entry(id).or_default().take(event);
+                    continue;
+                }
                 Event::Message(it) => message(it, true),
                 Event::Created(it) => created(it),
                 Event::Updated(it) => updated(it),
@@ -96,6 +101,7 @@ impl<'a> Fold<'a> {
         let seq = event.seq();
         match event {
             Event::Receipt(..) => return,
+            Event::Newer(_) => {}
             Event::Message(_) => self.last = self.last.max(Some(seq)),
             Event::Created(it) => self.created = Some(it),
             Event::Updated(it) => {

@@ -216,3 +216,19 @@ fn watermarks_survive_leaving_and_coming_back() {
     let member = &database.members()[0];
     assert_eq!((member.read, member.joined_at()), (4, (6, 0)));
 }
+
+#[test]
+fn an_event_of_a_newer_version_moves_the_head_and_has_no_document() {
+    let place = crate::event::Place {
+        conversation_id: ConversationId::parse("g00000000000000000000000000000000").unwrap(),
+        seq: 7,
+        timestamp: Timestamp::from_millis(1_000),
+    };
+    let newer = Event::Newer(place);
+    assert!(Writes::of([&newer]).events.is_empty());
+    let mut database = Database::default();
+    database.commit(&[newer]);
+    let stored = database.conversations.into_values().next().unwrap();
+    let stored: ConversationDocument = deserialize_from_document(stored).unwrap();
+    assert_eq!(stored.head().map(|it| it.seq), Some(7));
+}

@@ -7,40 +7,25 @@ use super::conversation::{HeadOnly, state_of};
 use super::documents::{EventDocument, KeyOnly, SenderDocument, SentDocument, time, unsigned};
 use super::queries::MemberPage;
 use super::{ConversationDocument, MemberDocument, Store, StoreError, queries};
-use crate::conversation::{Head, State};
+use crate::conversation::State;
 use crate::event::MESSAGE;
 
 /// Stray documents of one conversation that are listed.
 const ABOVE_MOST: i64 = 100;
 
-/// A conversation as its document tells it.
-#[derive(Debug)]
-pub(crate) struct Stored {
-    pub(crate) head: Head,
-    pub(crate) document: ConversationDocument,
-}
-
 impl Store {
     /// A conversation's document, if it has a head.
-    pub(crate) async fn conversation(&self, id: &ConversationId) -> Result<Option<Stored>, StoreError> {
+    pub(crate) async fn conversation(&self, id: &ConversationId) -> Result<Option<ConversationDocument>, StoreError> {
         let found = self.find::<ConversationDocument>(queries::conversation(id)).await?;
-        let document = found.into_iter().next();
-        Ok(document.and_then(|document| {
-            Some(Stored {
-                head: document.head()?,
-                document,
-            })
-        }))
+        Ok(found.into_iter().next().filter(|it| it.head().is_some()))
     }
 
     /// A conversation's state as far as it is projected.
     pub(crate) async fn state(&self, id: &ConversationId) -> Result<Option<State>, StoreError> {
-        let Some(Stored { document, .. }) = self.conversation(id).await? else {
+        let document = self.conversation(id).await?;
+        let Some(document) = document.filter(ConversationDocument::is_created) else {
             return Ok(None);
         };
-        if !document.is_created() {
-            return Ok(None);
-        }
         let most = i64::try_from(limits::MEMBERS).unwrap_or(i64::MAX);
         let members = self.find::<MemberDocument>(queries::members(id, most)).await?;
         Ok(state_of(&document, members))

@@ -115,10 +115,7 @@ impl Store {
                 return Err(failure(error.code, false));
             }
             let by_client = error.key_pattern.is_some_and(|it| it.contains_key("client_key"));
-            let inserted = events
-                .iter()
-                .filter(|it| !matches!(it, Event::Receipt(..)))
-                .nth(error.index);
+            let inserted = events.iter().filter(|it| it.is_stored()).nth(error.index);
             if let Some(Event::Message(it)) = inserted.filter(|_| by_client) {
                 metrics::counter!("parley_projector_doubled_total").increment(1);
                 tracing::error!(

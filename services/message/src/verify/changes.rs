@@ -21,7 +21,7 @@ const CONCURRENCY: usize = 32;
 impl Run<'_> {
     /// Compares what an event that changes a conversation came to; any other is left alone.
     pub(super) async fn compare_change(&mut self, event: &Event) -> anyhow::Result<()> {
-        if matches!(event, Event::Message(_) | Event::Receipt(..)) {
+        if matches!(event, Event::Message(_) | Event::Receipt(..) | Event::Newer(_)) {
             return Ok(());
         }
         let id = event.conversation_id();
@@ -91,7 +91,7 @@ fn wrong_facts(document: &ConversationDocument, event: &Event) -> Vec<Fact> {
     let wrong = |at: u64, same: bool| at < seq || (at == seq && !same);
     let mut facts = Vec::new();
     match event {
-        Event::Message(_) | Event::Receipt(..) => {}
+        Event::Message(_) | Event::Receipt(..) | Event::Newer(_) => {}
         Event::Created(it) => {
             let told = document.conversation_type == Some(it.conversation_type)
                 && (named > 0 || document.name() == it.name.as_deref())

@@ -27,7 +27,9 @@ impl Run<'_> {
                         expected - 1
                     ));
                 }
-                events.push((record.position, event));
+                if event.is_stored() {
+                    events.push((record.position, event));
+                }
             }
             self.compare_batch(lane, events).await?;
         }

@@ -15,6 +15,7 @@ use anyhow::{Context, bail};
 use bus::streams::StreamState;
 use bus::{Bus, Lane, Log, Record};
 use config::Config;
+use protocol::envelope::Unreadable;
 use protocol::{ConversationId, Timestamp};
 use tokio::time::Instant;
 
@@ -141,18 +142,15 @@ impl Run<'_> {
     }
 
     fn decode(&mut self, lane: Lane, record: &Record) -> Option<Event> {
-        match Event::decode(&record.payload) {
-            Ok(event) => Some(event),
-            Err(error) => {
-                self.outcome.unreadable += 1;
-                (self.report)(format!(
-                    "{} position {}: skipped: {error}",
-                    lane.stream(),
-                    record.position
-                ));
-                None
-            }
-        }
+        let (event, reason) = match Event::decode(&record.payload) {
+            Ok(event @ Event::Newer(_)) => (Some(event), Unreadable::UnknownEvent),
+            Ok(event) => return Some(event),
+            Err(error) => (Event::decode_place(&record.payload).ok(), error),
+        };
+        self.outcome.unreadable += 1;
+        let (stream, position) = (lane.stream(), record.position);
+        (self.report)(format!("{stream} position {position}: skipped: {reason}"));
+        event
     }
 
     /// Projects an event again, as the projector does.

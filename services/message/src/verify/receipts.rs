@@ -30,7 +30,8 @@ impl Run<'_> {
     async fn compare_watermarks(&mut self, events: &[Event]) -> anyhow::Result<()> {
         let receipts = events.iter().filter_map(|it| match it {
             Event::Receipt(kind, receipt) => Some((it, *kind, receipt)),
-            Event::Message(_) | Event::Created(_) | Event::Updated(_) | Event::Added(..) | Event::Removed(..) => None,
+            Event::Message(_) | Event::Created(_) | Event::Updated(_) => None,
+            Event::Added(..) | Event::Removed(..) | Event::Newer(_) => None,
         });
         let receipts: Vec<_> = receipts.collect();
         let keys: Vec<(UserId, ConversationId)> = receipts

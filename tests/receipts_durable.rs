@@ -136,3 +136,25 @@ async fn no_mark_is_lost_or_goes_back_when_message_replicas_die() {
     assert_eq!(room.users[1].api.conversation(&room.id).await["read_seq"], head);
     deployment.verify().await;
 }
+
+#[tokio::test]
+async fn a_mark_does_not_go_back_where_the_stream_of_receipts_was_made_anew() {
+    let mut deployment = Deployment::start().replicas("connection=2,message=2").launch().await;
+    let room = deployment.direct().await;
+    let [ann, bob] = &room.users;
+    for text in ["two", "three", "four", "five"] {
+        ann.api.say(&room.id, text).await;
+    }
+    let (told, reader) = (ann.connect().await, bob.connect().await);
+    reader.send(mark("message:read", &room.id, json!({"seq": 4}))).await;
+    assert_told(&told, "message:read", &room.id, &bob.id, 4).await;
+    deployment.verify().await;
+    Broker::of(&deployment).await.make_anew("RECEIPTS").await;
+    drop((told, reader));
+    deployment.restart().await;
+    let (told, reader) = (ann.connect().await, bob.connect().await);
+    for seq in [2, 3, 5] {
+        reader.send(mark("message:read", &room.id, json!({"seq": seq}))).await;
+    }
+    assert_told(&told, "message:read", &room.id, &bob.id, 5).await;
+}

@@ -4,6 +4,7 @@
 //! conversations the next one waits for a while. There an entry names who is to be told; in all others it is everybody.
 
 mod logged;
+mod origin;
 mod ring;
 mod senders;
 mod tail;
@@ -27,6 +28,7 @@ use crate::conversation::load::Freshness;
 use crate::conversation::{Conversation, State};
 use crate::send::rules::no_such_message;
 use crate::service::{Service, unavailable};
+use origin::Made;
 use watermark::{Known, Watermark};
 
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -37,16 +39,22 @@ type Key = (ConversationId, UserId, ReceiptKind);
 
 /// The watermarks last seen by this replica.
 #[derive(Debug)]
-pub(crate) struct Watermarks(moka::sync::Cache<Key, Arc<Watermark>>);
+pub(crate) struct Watermarks {
+    known: moka::sync::Cache<Key, Arc<Watermark>>,
+    made: Made,
+}
 
 impl Watermarks {
     pub(crate) fn new() -> Self {
-        Self(moka::sync::Cache::new(CACHE_MOST))
+        Self {
+            known: moka::sync::Cache::new(CACHE_MOST),
+            made: Made::default(),
+        }
     }
 
     /// Forgets all: the stream was made anew.
     pub(crate) fn forget_all(&self) {
-        self.0.invalidate_all();
+        self.known.invalidate_all();
     }
 }
 
@@ -121,7 +129,7 @@ impl Service {
             return Ok(());
         };
         let key = (id, request.user_id, request.kind);
-        let watermark = self.watermarks.0.get_with(key.clone(), Arc::default);
+        let watermark = self.watermarks.known.get_with(key.clone(), Arc::default);
         let (_, user, kind) = &key;
         let step = Move {
             conversation: &conversation,
@@ -131,11 +139,10 @@ impl Service {
             seq,
             arrived,
         };
-        let moved = self.move_forward(&watermark, &step).await;
-        moved.map_err(|error| unavailable(&error))
+        self.move_forward(&watermark, &step).await
     }
 
-    async fn move_forward(&self, watermark: &Watermark, step: &Move<'_>) -> Result<(), LogError> {
+    async fn move_forward(&self, watermark: &Watermark, step: &Move<'_>) -> Result<(), Refusal> {
         watermark.want(step.seq);
         let mut slot = watermark.known.lock().await;
         // Taken out, so that an unanswered write leaves nothing behind that may be wrong.
@@ -145,11 +152,11 @@ impl Service {
     }
 
     /// Writes the highest wanted watermark unless the log has reached what this one is moved to.
-    async fn raise(&self, watermark: &Watermark, known: Option<Known>, step: &Move<'_>) -> Result<Known, LogError> {
+    async fn raise(&self, watermark: &Watermark, known: Option<Known>, step: &Move<'_>) -> Result<Known, Refusal> {
         let subject = subjects::receipt(&step.conversation.id, step.user, step.kind);
         let mut known = match known {
             Some(known) => known,
-            None => self.known_watermark(&subject).await?,
+            None => self.known_watermark(&subject, step).await?,
         };
         for _ in 0..ATTEMPTS {
             if step.is_large() && watermark.target(&known, step.seq).is_some() {
@@ -159,18 +166,19 @@ impl Service {
                 return Ok(known);
             };
             let now = step.now();
-            let to = self.told(step, &known, target).await?;
+            let to = self.told(step, &known, target).await;
+            let to = to.map_err(|error| unavailable(&error))?;
             let payload = self.receipt(step, target, now, to.as_deref());
             match self.log.append(subject.clone(), None, known.position, payload).await {
                 Ok(appended) => {
                     metrics::counter!("parley_receipts_written_total").increment(1);
                     return Ok(Known::new(target, appended.position, now, to.unwrap_or_default()));
                 }
-                Err(LogError::Conflict) => known = known.after_conflict(self.known_watermark(&subject).await?),
-                Err(error) => return Err(error),
+                Err(LogError::Conflict) => known = known.after_conflict(self.known_watermark(&subject, step).await?),
+                Err(error) => return Err(unavailable(&error)),
             }
         }
-        Err(LogError::Away("the watermark kept changing".into()))
+        Err(unavailable(&"the watermark kept changing"))
     }
 
     /// Whom the entry of a watermark that moves from `known` to `target` names; nothing where everybody is told.
@@ -212,9 +220,15 @@ impl Service {
         }
     }
 
-    async fn known_watermark(&self, subject: &str) -> Result<Known, LogError> {
-        let last = self.log.last(Lane::Receipts, subject).await?;
-        Ok(last.map_or_else(Known::default, |it| Known::of(it.position, &it.payload)))
+    async fn known_watermark(&self, subject: &str, step: &Move<'_>) -> Result<Known, Refusal> {
+        let last = self.log.last(Lane::Receipts, subject).await;
+        if let Some(last) = last.map_err(|error| unavailable(&error))? {
+            return Ok(Known::of(last.position, &last.payload));
+        }
+        Ok(Known {
+            seq: self.lost_watermark(step.state, step.user, step.kind).await?,
+            ..Known::default()
+        })
     }
 }
 

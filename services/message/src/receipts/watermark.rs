@@ -82,13 +82,11 @@ impl Known {
     }
 
     /// What is known after another replica was first, and `found` is what it wrote. In a stream made anew, where there is
-    /// nothing, the watermark goes on from here.
+    /// nothing or less than before, the watermark goes on from the highest that was known.
     pub(super) fn after_conflict(self, found: Self) -> Self {
-        if found.position > 0 {
-            found
-        } else {
-            Self { position: 0, ..self }
-        }
+        let (seq, position) = (self.seq.max(found.seq), found.position);
+        let known = if position > 0 { found } else { self };
+        Self { seq, position, ..known }
     }
 }
 
@@ -158,7 +156,24 @@ mod tests {
     fn in_a_stream_made_anew_a_watermark_goes_on_from_what_is_known_here() {
         let known = known(9, 5);
         let nothing = Known::default();
-        assert_eq!(known.clone().after_conflict(nothing), Known { position: 0, ..known });
+        assert_eq!(
+            known.clone().after_conflict(nothing),
+            Known {
+                position: 0,
+                ..known.clone()
+            }
+        );
+        let stored = Known {
+            seq: 12,
+            ..Known::default()
+        };
+        assert_eq!(
+            known.clone().after_conflict(stored).seq,
+            12,
+            "another replica had moved it"
+        );
+        let less = super::tests::known(3, 1);
+        assert_eq!(known.after_conflict(less.clone()), Known { seq: 9, ..less });
     }
 
     #[test]

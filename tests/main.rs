@@ -26,6 +26,7 @@ mod members_answers;
 mod members_faults;
 mod members_gone;
 mod members_history;
+mod members_hot;
 mod members_limits;
 mod members_roles;
 mod outages;

@@ -100,6 +100,31 @@ async fn a_removal_does_not_wait_for_mongodb() {
     assert!(took < SOON, "answered after {took:?}");
 }
 
+/// The contract's two seconds, and the machine's own delay.
+const IN_TIME: Duration = Duration::from_millis(2_500);
+
+#[tokio::test]
+async fn while_mongodb_hangs_lists_of_hundreds_of_members_are_taken_in_time() {
+    let deployment = Deployment::start().replicas("connection=2,message=2").launch().await;
+    let ann = deployment.user("ann").await;
+    let ids = |prefix: &str| -> Vec<String> { (0..300).map(|it| format!("{}-{prefix}-{it}", ann.id)).collect() };
+    let created = json!({"type": "group", "members": ids("first")});
+    let room = ann.api.group(&[]).await;
+    deployment.pause("mongod");
+    let added = ids("later");
+    let added: Vec<&str> = added.iter().map(String::as_str).collect();
+    let replies = [
+        ann.api.post("/v1/conversations", &created).await,
+        ann.api.add(&room, &added).await,
+        ann.api.add(&room, &added).await,
+    ];
+    deployment.unpause("mongod");
+    for reply in replies {
+        assert!(matches!(reply.status, 200 | 201), "{} {}", reply.status, reply.body);
+        assert!(reply.took < IN_TIME, "{:?}", reply.took);
+    }
+}
+
 #[tokio::test]
 async fn a_creator_who_has_left_is_not_shown_the_group_for_repeating_its_creation() {
     let deployment = shared().await;

@@ -9,8 +9,9 @@ use protocol::rpc::{Create, Created};
 use protocol::server_frame::{ConversationCreated, ConversationType};
 use protocol::{ClientId, Code, ConversationId, Refusal, ServerFrame, Timestamp, UserId, envelope, limits};
 
-use crate::conversation::State;
+use crate::change::too_large;
 use crate::conversation::shown::shown;
+use crate::conversation::{State, snapshot};
 use crate::memberships::{present, store_all};
 use crate::service::{Service, unavailable};
 
@@ -113,11 +114,9 @@ impl Service {
             }
         }
         let payload = envelope::encode(&ServerFrame::ConversationCreated(planned.clone()), 0);
-        if payload.len() > self.log.bus().payload_bytes_most() {
-            return Err(Refusal::new(
-                Code::TooLarge,
-                "the members' ids are too many bytes for one conversation",
-            ));
+        let bytes_most = self.log.bus().payload_bytes_most();
+        if payload.len() > bytes_most || !snapshot::fits(&State::created(planned, 0), bytes_most) {
+            return Err(too_large());
         }
         let (state, created) = match self.log.append(conversation.subject.clone(), None, 0, payload).await {
             Ok(appended) => (State::created(planned, appended.position), true),

@@ -16,24 +16,26 @@ pub(crate) struct Entry {
 }
 
 /// The entry of `event`, which makes `after` of a state whose last change stands at `prev` (0: nowhere). `welcome` is for
-/// those whom the event adds.
+/// those whom the event adds. In a `hurry` there is no snapshot while readers can do without.
 ///
-/// What is too large is left out, the snapshot first: readers can do without.
+/// What is too large together with the event is left out, the snapshot first: a later change tells it.
 ///
 /// # Errors
-/// `too_large` where the bare event, or all members' ids together, would not fit one message.
+/// `too_large` where the bare event would not fit one message, or where the snapshot would not with all whom the event
+/// adds.
 pub(crate) fn entry(
     event: Event,
     prev: u64,
     after: &State,
     welcome: Option<&Conversation>,
     bytes_most: usize,
+    hurry: bool,
 ) -> Result<Entry, Refusal> {
     let size = match &event {
         Event::Added(_, size) | Event::Removed(_, size) => Some(*size),
         _ => None,
     };
-    if matches!(event, Event::Added(..)) && ids_bytes(after) > bytes_most {
+    if matches!(event, Event::Added(..)) && !snapshot::fits(after, bytes_most) {
         return Err(too_large());
     }
     let frame = match event {
@@ -45,7 +47,7 @@ pub(crate) fn entry(
             return Err(Refusal::new(Code::Internal, "not a change"));
         }
     };
-    let snapshot = after.wants_snapshot().then(|| snapshot::encode(after));
+    let snapshot = after.wants_snapshot(hurry).then(|| snapshot::encode(after));
     let welcome = welcome.and_then(|it| serde_json::to_string(it).ok());
     let tries = [
         (snapshot.as_deref(), welcome.as_deref()),
@@ -69,16 +71,8 @@ pub(crate) fn entry(
     Err(too_large())
 }
 
-/// Bytes of a list of all members, as a node is told them.
-fn ids_bytes(state: &State) -> usize {
-    let bytes = |text: &str| serde_json::to_string(text).map_or(0, |it| it.len() + 1);
-    state.members.iter().map(|it| bytes(it.user_id.as_str())).sum::<usize>() + ROOM_BYTES
-}
-
-/// Bytes of an answer around its members.
-const ROOM_BYTES: usize = 128;
-
-fn too_large() -> Refusal {
+/// The refusal of more members than fit one entry.
+pub(crate) fn too_large() -> Refusal {
     Refusal::new(
         Code::TooLarge,
         "the members' ids are too many bytes for one conversation: nothing was changed",
@@ -96,6 +90,7 @@ mod tests {
     use super::*;
     use crate::conversation::members::Member;
     use crate::conversation::shown::shown;
+    use crate::conversation::state::BARE_MOST;
     use crate::conversation::state::tests::{ann_and_bob, user};
 
     fn crowd(count: u64) -> State {
@@ -136,11 +131,18 @@ mod tests {
     #[test]
     fn a_small_group_is_told_whole_and_a_large_one_once_in_a_while() {
         let small = crowd(200);
-        assert!(entry(renamed(&small), 10, &small, None, usize::MAX).unwrap().whole);
+        assert!(
+            entry(renamed(&small), 10, &small, None, usize::MAX, false)
+                .unwrap()
+                .whole
+        );
         let mut large = crowd(201);
         let mut bare = 0;
         for position in 11.. {
-            if entry(renamed(&large), 10, &large, None, usize::MAX).unwrap().whole {
+            if entry(renamed(&large), 10, &large, None, usize::MAX, false)
+                .unwrap()
+                .whole
+            {
                 break;
             }
             large.stand_at(position, false);
@@ -158,6 +160,7 @@ mod tests {
             &state,
             Some(&shown(&state)),
             usize::MAX,
+            false,
         );
         let payload = made.unwrap().payload;
         let (envelope, _) = envelope::decode(&payload).unwrap();
@@ -168,17 +171,44 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_left_out_and_too_many_ids_are_refused() {
+    fn in_a_hurry_a_small_group_is_not_told_whole_while_the_way_back_is_short() {
+        let mut small = crowd(3);
+        let mut bare = 0;
+        for position in 11.. {
+            if entry(renamed(&small), 10, &small, None, usize::MAX, true)
+                .unwrap()
+                .whole
+            {
+                break;
+            }
+            small.stand_at(position, false);
+            bare += 1;
+        }
+        assert_eq!(bare, BARE_MOST);
+    }
+
+    #[test]
+    fn what_does_not_fit_with_many_new_members_is_left_out() {
         let state = crowd(150);
-        let event = || added(&state, vec![user("eve")]);
-        let bytes = |most| {
-            let made = entry(event(), 10, &state, Some(&shown(&state)), most).ok()?;
+        let new = |count| (0..count).map(|n| user(&format!("user-{n}"))).collect();
+        let parts = |added_count, most| {
+            let event = added(&state, new(added_count));
+            let made = entry(event, 10, &state, Some(&shown(&state)), most, false).unwrap();
             let (envelope, _) = envelope::decode(&made.payload).unwrap();
-            Some((envelope.snapshot.is_some(), envelope.conversation.is_some()))
+            (envelope.snapshot.is_some(), envelope.conversation.is_some())
         };
-        assert_eq!(bytes(usize::MAX), Some((true, true)));
-        assert_eq!(bytes(10_000), Some((false, true)));
-        assert_eq!(bytes(4_000), Some((false, false)));
-        assert_eq!(bytes(1_000), None);
+        assert_eq!(parts(1, usize::MAX), (true, true));
+        assert_eq!(parts(1, 9_000), (false, true));
+        assert_eq!(parts(150, 8_000), (false, false));
+    }
+
+    #[test]
+    fn members_whose_snapshot_would_not_fit_any_entry_are_refused() {
+        let state = crowd(150);
+        let bytes = snapshot::encode(&state).len();
+        let refused = entry(added(&state, vec![user("eve")]), 10, &state, None, bytes + 500, false).unwrap_err();
+        assert_eq!(refused.code, Code::TooLarge);
+        // Who goes, or is renamed, makes it no larger.
+        assert!(entry(renamed(&state), 10, &state, None, bytes + 500, false).is_ok());
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bus::LogError;
 use bus::directory::Membership;
+pub(crate) use entry::too_large;
 use protocol::http::Conversation as Shown;
 use protocol::rpc::{Change, ChangeConversation};
 use protocol::{ConversationId, Refusal, Timestamp, UserId};
@@ -30,6 +31,9 @@ use crate::service::{Service, unavailable};
 
 /// Time for everything; 10,000 new members take about a second.
 const DEADLINE: Duration = Duration::from_secs(4);
+/// Conflicts after which a change is written in a hurry: in a conversation in which hundreds of messages are sent a second
+/// a large entry would come too late again and again.
+const CONFLICTS_UNHURRIED: u32 = 2;
 
 /// What a change came to: the state after it, and the directory's entries to write before the answer.
 struct Done {
@@ -103,7 +107,8 @@ impl Service {
                 Decision::Nothing => return Ok(repeated(state, change)),
             };
             *slot = None;
-            match self.append_change(conversation, &state, event, welcome).await {
+            let hurry = conflicts > CONFLICTS_UNHURRIED;
+            match self.append_change(conversation, &state, event, welcome, hurry).await {
                 Ok(done) => {
                     *slot = Some(done.state.clone());
                     return Ok(done);
@@ -115,7 +120,8 @@ impl Service {
                 Err(Failed::Log(LogError::Conflict)) => {
                     conflicts += 1;
                     *slot = Some(state);
-                    state = self.after_conflict(conversation, &mut slot, conflicts).await?;
+                    // Without the pause that messages make: there are many of them, and few changes.
+                    state = self.after_conflict(conversation, &mut slot, 1).await?;
                     freshness = Freshness::Fresh;
                 }
                 Err(Failed::Log(error @ LogError::Refused(_))) => {
@@ -134,22 +140,31 @@ impl Service {
         before: &State,
         event: Event,
         welcome: &Welcome,
+        hurry: bool,
     ) -> Result<Done, Failed> {
         let memberships = changed(before, &event);
         let mut state = before.clone();
-        state.apply(&event);
+        // In a hurry what takes long for thousands of members is left for after the append, if the entry can do without.
+        let later = hurry && !before.wants_snapshot(hurry) && !matches!(event, Event::Added(..));
+        let later = later.then(|| event.clone());
+        if later.is_none() {
+            state.apply(&event);
+        }
         let welcome = match &event {
             Event::Added(it, _) => Some(welcome.conversation(&state, &it.user_ids)),
             _ => None,
         };
         let bytes_most = self.log.bus().payload_bytes_most();
-        let made = entry::entry(event, before.last_change(), &state, welcome.as_ref(), bytes_most);
+        let made = entry::entry(event, before.last_change(), &state, welcome.as_ref(), bytes_most, hurry);
         let entry = made.map_err(Failed::Refused)?;
         let appended = self
             .log
             .append(conversation.subject.clone(), None, before.head.position, entry.payload)
             .await
             .map_err(Failed::Log)?;
+        if let Some(event) = later {
+            state.apply(&event);
+        }
         state.stand_at(appended.position, entry.whole);
         self.conversations.weigh(conversation, state.members.len());
         Ok(Done { state, memberships })

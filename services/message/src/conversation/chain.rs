@@ -9,8 +9,9 @@ use protocol::envelope::Unreadable;
 use super::{Head, State, snapshot, state};
 use crate::event::{self, Event};
 
-/// Most entries that are read. Beyond it, where groups were too large for a snapshot, MongoDB is asked.
-const LINKS_MOST: usize = state::SNAPSHOT_EVERY as usize + 8;
+/// Most entries without a snapshot that are passed: what writers keep to, and a few that had no room for one. Beyond it
+/// MongoDB is asked.
+const LINKS_MOST: usize = state::BARE_MOST as usize + 4;
 
 /// An entry that changed members or settings.
 #[derive(Debug)]

@@ -9,6 +9,10 @@ use super::members::Member;
 use super::state::Settings;
 use super::{Head, State};
 
+/// Bytes of an entry around its snapshot: a frame with the longest name, and what else the envelope of a change without
+/// new members holds.
+const ENTRY_BYTES: usize = 4 * 1024;
+
 /// The JSON of a snapshot: part of the stored format.
 #[derive(Debug, Serialize, Deserialize)]
 struct Snapshot {
@@ -38,6 +42,12 @@ pub(crate) fn encode(state: &State) -> String {
     };
     // Plain data: serde_json has no way to fail on it.
     serde_json::to_string(&snapshot).unwrap_or_default()
+}
+
+/// Whether the snapshot of a state fits an entry of at most so many bytes. Where it does not, changes would pile up with
+/// no end to the way back; and a list of all members, which is shorter, might not fit an answer.
+pub(crate) fn fits(state: &State, bytes_most: usize) -> bool {
+    encode(state).len() + ENTRY_BYTES <= bytes_most
 }
 
 /// The state that an entry at `head` tells; `None` for a snapshot that this version cannot read.

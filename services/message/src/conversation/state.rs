@@ -17,10 +17,13 @@ use crate::event::{Event, Seen};
 /// made anew. Readers take members and settings from MongoDB then.
 pub(crate) const STATE_ELSEWHERE: u64 = u64::MAX;
 
-/// Groups of up to so many members are written out in full with each change.
+/// Groups of up to so many members are written out in full with each change that is in no hurry.
 const SNAPSHOT_ALWAYS: usize = 200;
-/// Larger ones after at most so many changes without: it bounds how far back a reader must go.
-pub(crate) const SNAPSHOT_EVERY: u32 = 64;
+/// Larger ones after so many changes without.
+const SNAPSHOT_EVERY: u32 = 64;
+/// Most changes in a row without, whatever the hurry: how far back a reader must go. Only a change with so many new members
+/// that their snapshot does not fit beside them makes it one more.
+pub(crate) const BARE_MOST: u32 = SNAPSHOT_EVERY + 6;
 
 /// Message `seq`s remembered, so that a reply to something recent asks nobody.
 const RECENT: usize = 64;
@@ -151,7 +154,11 @@ impl State {
     }
 
     /// Whether the entry of the event that was applied last, and that has not been written yet, is to tell all members.
-    pub(crate) fn wants_snapshot(&self) -> bool {
+    /// In a `hurry` only where the way back would become too long.
+    pub(crate) fn wants_snapshot(&self, hurry: bool) -> bool {
+        if hurry {
+            return self.bare >= BARE_MOST;
+        }
         self.members.len() <= SNAPSHOT_ALWAYS || self.bare >= SNAPSHOT_EVERY
     }
 

@@ -28,6 +28,7 @@ mod members_gone;
 mod members_history;
 mod members_hot;
 mod members_limits;
+mod members_newer;
 mod members_roles;
 mod outages;
 mod oversize;

@@ -81,6 +81,21 @@ impl Broker {
         .await;
     }
 
+    /// Appends an entry to a conversation's log, as a service of any version might.
+    pub async fn append(&self, conversation: &str, entry: &Value) {
+        let filter = json!({"subjects_filter": format!("chat.log.*.{conversation}")});
+        let mut subject = None;
+        for stream in self.log_streams().await {
+            let info = self.ask(&format!("STREAM.INFO.{stream}"), &filter).await;
+            let subjects = info["state"]["subjects"].as_object();
+            subject = subject.or(subjects.and_then(|it| it.keys().next().cloned()));
+        }
+        let subject = subject.expect("the log knows the conversation");
+        let stored = self.nats.request(subject, entry.to_string().into()).await;
+        let stored: Value = serde_json::from_slice(&stored.expect("an ack").payload).expect("JSON");
+        assert!(stored["seq"].is_u64(), "{stored}");
+    }
+
     /// How many consumers all streams have together.
     pub async fn consumers(&self) -> u64 {
         let mut sum = 0;

@@ -216,3 +216,26 @@ async fn a_purged_log_is_an_expired_one() {
     let again = room.users[1].socket().resume(&cursor).connect().await;
     assert_refused(&again, "expired").await;
 }
+
+#[tokio::test]
+async fn who_was_removed_stays_removed_where_the_log_was_purged() {
+    let deployment = Deployment::start().replicas("connection=2,message=2").launch().await;
+    let room = deployment.group(["ann", "bob"]).await;
+    let [ann, bob] = &room.users;
+    // So that each replica has heard of him.
+    for number in 0..8 {
+        bob.api.say(&room.id, &number.to_string()).await;
+    }
+    assert_eq!(ann.api.remove(&room.id, &bob.id).await.status, 204);
+    deployment.verify().await;
+    let broker = Broker::of(&deployment).await;
+    for stream in broker.log_streams().await {
+        broker.purge(&stream).await;
+    }
+    for number in 0..8 {
+        let message = json!({"client_id": client_id(), "text": number.to_string()});
+        let reply = bob.api.send(&room.id, &message).await;
+        reply.assert_problem(404, "not_found");
+    }
+    assert_eq!(ann.api.say(&room.id, "and on").await["seq"], 11);
+}

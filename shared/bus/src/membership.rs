@@ -97,6 +97,9 @@ mod tests {
 
     use super::*;
 
+    /// First and last `seq` of a membership.
+    type Span = (u64, Option<u64>);
+
     fn membership(since: u64, until: Option<u64>) -> Membership {
         Membership {
             conversation_id: ConversationId::parse("g00000000000000000000000000000000").unwrap(),
@@ -106,12 +109,12 @@ mod tests {
     }
 
     /// The entry that is left by what is told in this order.
-    fn told(all: &[(u64, Option<u64>)]) -> Entry {
+    fn told(all: &[Span]) -> Entry {
         let all: Vec<Membership> = all.iter().map(|it| membership(it.0, it.1)).collect();
         all[1..].iter().fold(Entry::of(&all[0]), |entry, it| entry.with(it))
     }
 
-    fn facts(entry: &Entry) -> ((u64, Option<u64>), &[(u64, u64)]) {
+    fn facts(entry: &Entry) -> (Span, &[(u64, u64)]) {
         ((entry.membership.since, entry.membership.until), &entry.past)
     }
 
@@ -153,11 +156,11 @@ mod tests {
     }
 
     /// Each membership of a user, the last perhaps not ended.
-    fn memberships() -> impl Strategy<Value = Vec<(u64, Option<u64>)>> {
+    fn memberships() -> impl Strategy<Value = Vec<Span>> {
         let lengths = proptest::collection::vec((1..5_u64, 1..5_u64), 1..8);
         (lengths, any::<bool>()).prop_map(|(lengths, ended)| {
             let mut seq = 0;
-            let mut all: Vec<(u64, Option<u64>)> = Vec::new();
+            let mut all: Vec<Span> = Vec::new();
             for (pause, length) in lengths {
                 all.push((seq + pause, Some(seq + pause + length)));
                 seq += pause + length;
@@ -170,7 +173,7 @@ mod tests {
     }
 
     /// All that is told of them: each start, each end with its start where `by_writers`, and without.
-    fn tellings(all: &[(u64, Option<u64>)], by_writers: bool) -> Vec<(u64, Option<u64>)> {
+    fn tellings(all: &[Span], by_writers: bool) -> Vec<Span> {
         let starts = all.iter().map(|it| (it.0, None));
         let ends = all.iter().filter_map(|it| it.1).map(|it| (it, Some(it)));
         let whole = all.iter().copied().filter(|it| by_writers && it.1.is_some());
@@ -212,7 +215,7 @@ mod tests {
             let last = (entry.membership.since, entry.membership.until);
             let spans = entry.past.iter().map(|it| (it.0, Some(it.1))).chain([last]);
             for (since, until) in spans {
-                let within = |it: &&(u64, Option<u64>)| it.0 <= since && it.1 == until;
+                let within = |it: &&Span| it.0 <= since && it.1 == until;
                 prop_assert!(all.iter().find(within).is_some(), "{since} to {until:?}");
             }
         }

@@ -11,6 +11,8 @@ use protocol::server_frame::{
 };
 use protocol::{ConversationId, Timestamp};
 
+use crate::conversation::Head;
+
 /// One durable event of a conversation, or one watermark.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Event {
@@ -154,6 +156,15 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// The conversation's head, if it is its last entry.
+    pub(crate) fn head(&self) -> Head {
+        Head {
+            seq: self.seq,
+            position: self.position,
+            timestamp: self.timestamp,
+        }
+    }
+
     /// Reads the head of an entry, also of an event type that this version does not know: a newer replica may have
     /// written it, and the next `seq` is one past it all the same.
     ///

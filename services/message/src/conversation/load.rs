@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::chain::{Step, Walk};
 use super::state::{Follow, STATE_ELSEWHERE};
-use super::{Conversation, Head, State};
+use super::{Conversation, State};
 use crate::event::Seen;
 use crate::service::{Service, unavailable};
 
@@ -132,7 +132,7 @@ impl Service {
             return self.load_stored(conversation, Some(seen)).await;
         };
         if seen.position != seen.state_at {
-            state.advance(head_of(&seen), seen.is_message);
+            state.advance(seen.head(), seen.is_message);
         }
         self.conversations.weigh(conversation, state.members.len());
         Ok(state)
@@ -192,9 +192,7 @@ impl Service {
             return Err(Refusal::no_conversation());
         };
         if let Some(seen) = seen {
-            // MongoDB may be past it by now. The log's word counts: the next append is compared with that.
-            state.advance(head_of(&seen), seen.is_message);
-            state.state_at = seen.state_at;
+            state.end_at(&seen);
         }
         self.conversations.weigh(conversation, state.members.len());
         Ok(state)
@@ -205,14 +203,6 @@ impl Service {
             .last(conversation.lane, &conversation.subject)
             .await
             .map_err(|error: LogError| unavailable(&error))
-    }
-}
-
-fn head_of(seen: &Seen) -> Head {
-    Head {
-        seq: seen.seq,
-        position: seen.position,
-        timestamp: seen.timestamp,
     }
 }
 

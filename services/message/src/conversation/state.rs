@@ -214,15 +214,15 @@ impl State {
         if last.state_at != self.state_at {
             return Follow::Changed;
         }
-        self.advance(
-            Head {
-                seq: last.seq,
-                position: last.position,
-                timestamp: last.timestamp,
-            },
-            last.is_message,
-        );
+        self.advance(last.head(), last.is_message);
         Follow::Current
+    }
+
+    /// Ends a state of MongoDB's at what was read as the conversation's last entry. MongoDB may be past it by now; but the
+    /// next append is compared with the log, and with nothing else.
+    pub(crate) fn end_at(&mut self, last: &Seen) {
+        self.advance(last.head(), last.is_message);
+        self.state_at = last.state_at;
     }
 
     /// The state where the stream holds nothing, so that the next entry is the first of its subject there: what MongoDB

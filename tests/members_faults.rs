@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Change, Client, Deployment, Room, is_durable, tuned, until};
+use crate::harness::{Change, Client, Deployment, Lag, Room, is_durable, tuned, until};
 
 /// The durable events that a socket got of a room, without gap or repetition.
 fn dense_events(socket: &Client, room: &str) -> Vec<Value> {
@@ -137,6 +137,7 @@ async fn while_mongodb_hangs_changes_are_done_and_told_and_stored_later() {
     let eve = deployment.user("eve").await;
     let (bobs, eves) = (bob.connect_at(1).await, eve.connect().await);
     ann.api.say(&room.id, "before").await;
+    let all = Lag::beside(&ann.api);
     deployment.pause("mongod");
     let began = Instant::now();
     for (node, change) in [
@@ -144,19 +145,16 @@ async fn while_mongodb_hangs_changes_are_done_and_told_and_stored_later() {
         (1, Change::Add(&[&eve.id])),
         (0, Change::Role(&bob.id, "admin")),
     ] {
+        let lag = Lag::beside(&ann.api);
         let reply = ann.api_at(node).change(&room.id, change).await;
         assert_eq!(reply.status, 200, "{}", reply.body);
-        assert!(reply.took < HTTP_PATIENCE, "{:?}", reply.took);
+        lag.assert_within(HTTP_PATIENCE, reply.took, "a change");
     }
     eve.api.say(&room.id, "a newcomer's word").await;
     assert_eq!(bob.api_at(1).remove(&room.id, &eve.id).await.status, 204);
     eves.expect_no_such_room(&room.id).await;
     let kinds: Vec<Value> = bobs.next_events(6).await.iter().map(|it| it["type"].clone()).collect();
-    assert!(
-        began.elapsed() < 5 * HTTP_PATIENCE,
-        "all told after {:?}",
-        began.elapsed()
-    );
+    all.assert_within(5 * HTTP_PATIENCE, began.elapsed(), "telling all");
     deployment.unpause("mongod");
     let expected = [
         "message:incoming",
@@ -184,10 +182,11 @@ async fn while_nats_hangs_a_change_is_unavailable_in_time_and_done_once_when_rep
     let room = deployment.group(["ann", "bob"]).await;
     let [ann, bob] = &room.users;
     let bobs = bob.connect().await;
+    let lag = Lag::beside(&ann.api);
     deployment.pause("nats");
     let reply = ann.api.rename(&room.id, "meanwhile").await;
     reply.assert_problem(503, "unavailable");
-    assert!(reply.took < HTTP_PATIENCE, "503 after {:?}", reply.took);
+    lag.assert_within(HTTP_PATIENCE, reply.took, "503");
     deployment.unpause("nats");
     ann.api
         .change_patiently(&room.id, Change::Rename("meanwhile"))

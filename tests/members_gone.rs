@@ -136,6 +136,7 @@ async fn every_change_of_it_is_404() {
 async fn every_frame_for_it_is_not_found_on_every_device() {
     let (room, devices) = removed().await;
     for device in &devices {
+        device.expect("member:removed").await;
         device.expect_no_such_room(&room.id).await;
         for kind in ["message:read", "message:delivered", "typing:start", "subscribe"] {
             let frame = json!({"type": kind, "conversation_id": room.id, "seq": 2, "ref": kind});

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Deployment, Room, Start, client_id, is_durable, message, until};
+use crate::harness::{Client, Deployment, Lag, Room, Start, client_id, is_durable, message, until};
 
 /// The contract's two seconds for `unavailable`, and the machine's own delay.
 const HTTP_PATIENCE: Duration = Duration::from_millis(2_500);
@@ -22,15 +22,12 @@ async fn sockets(room: &Room<2>) -> (Client, Client) {
 /// Sends and delivery go on, for sockets that were there and for new ones.
 async fn assert_talking(room: &Room<2>, ann: &Client, bob: &Client) {
     for number in 0..10 {
+        let lag = Lag::beside(&room.users[0].api);
         let began = Instant::now();
         let text = format!("meanwhile {number}");
         ann.say(&room.id, &text).await;
         bob.expect_text(&text).await;
-        assert!(
-            began.elapsed() < Duration::from_secs(2),
-            "message {number} took {:?}",
-            began.elapsed()
-        );
+        lag.assert_within(Duration::from_secs(2), began.elapsed(), &text);
     }
     let new = room.users[1].connect().await;
     new.say(&room.id, "from a new socket").await;
@@ -46,9 +43,10 @@ async fn assert_reads_unavailable(room: &Room<2>) {
         format!("/v1/conversations/{}/messages", room.id),
         "/v1/conversations".into(),
     ] {
+        let lag = Lag::beside(&room.users[1].api);
         let reply = room.users[1].api.get(&path).await;
         reply.assert_problem(503, "unavailable");
-        assert!(reply.took < HTTP_PATIENCE, "{path}: 503 after {:?}", reply.took);
+        lag.assert_within(HTTP_PATIENCE, reply.took, &path);
     }
 }
 
@@ -125,16 +123,13 @@ async fn a_retry_older_than_the_window_waits_for_mongodb() {
     let original = ann.wait_ack(&id).await;
     tokio::time::sleep(Duration::from_millis(3_500)).await;
     deployment.pause("mongod");
+    let lag = Lag::beside(&room.users[0].api);
     let began = Instant::now();
     let mut retry = message(&id, &room.id, "once");
     retry["retry"] = json!(true);
     ann.send(retry.clone()).await;
     ann.wait_error(&id, "unavailable").await;
-    assert!(
-        began.elapsed() < REFUSAL_PATIENCE,
-        "unavailable after {:?}",
-        began.elapsed()
-    );
+    lag.assert_within(REFUSAL_PATIENCE, began.elapsed(), "`unavailable`");
     deployment.unpause("mongod");
     let again = ann.send_patiently(retry).await;
     assert_eq!(
@@ -145,20 +140,18 @@ async fn a_retry_older_than_the_window_waits_for_mongodb() {
 
 /// A send is refused soon, by socket and by HTTP, and the socket stays.
 async fn assert_sends_unavailable(room: &Room<2>, ann: &Client) {
+    let lag = Lag::beside(&room.users[0].api);
     let began = Instant::now();
     let id = ann.send_message(&room.id, "into the void").await;
     ann.wait_error(&id, "unavailable").await;
-    assert!(
-        began.elapsed() < REFUSAL_PATIENCE,
-        "unavailable after {:?}",
-        began.elapsed()
-    );
+    lag.assert_within(REFUSAL_PATIENCE, began.elapsed(), "`unavailable`");
+    let lag = Lag::beside(&room.users[0].api);
     let reply = room.users[0]
         .api
         .send(&room.id, &json!({"client_id": client_id(), "text": "void"}))
         .await;
     reply.assert_problem(503, "unavailable");
-    assert!(reply.took < HTTP_PATIENCE, "503 after {:?}", reply.took);
+    lag.assert_within(HTTP_PATIENCE, reply.took, "503");
     ann.barrier().await;
 }
 
@@ -247,17 +240,14 @@ async fn while_the_message_service_hangs_sends_are_refused_and_a_retry_is_one_me
         }
         ids.push(ann.send_message(&room.id, &number.to_string()).await);
     }
+    let lag = Lag::beside(&room.users[0].api);
     let began = Instant::now();
     let mut answers = Vec::new();
     for id in &ids {
         answers.push(ann.frames.frame("an answer", |it| it["client_id"] == id.as_str()).await);
     }
     // Not one after the other: forty times the patience for one would be minutes.
-    assert!(
-        began.elapsed() < 3 * REFUSAL_PATIENCE,
-        "all answered after {:?}",
-        began.elapsed()
-    );
+    lag.assert_within(3 * REFUSAL_PATIENCE, began.elapsed(), "all answers");
     deployment.unpause("message-0");
     for (id, answer) in ids.iter().zip(&answers).filter(|(_, it)| it["type"] != "message:ack") {
         assert_eq!(answer["code"], "unavailable", "{answer}");
@@ -286,14 +276,11 @@ async fn with_stored_acks_nothing_is_acked_that_mongodb_does_not_hold() {
     ann.say(&room.id, "one").await;
     bob.expect_text("one").await;
     deployment.pause("mongod");
+    let lag = Lag::beside(&room.users[0].api);
     let began = Instant::now();
     let id = ann.send_message(&room.id, "two").await;
     ann.wait_error(&id, "unavailable").await;
-    assert!(
-        began.elapsed() < REFUSAL_PATIENCE,
-        "unavailable after {:?}",
-        began.elapsed()
-    );
+    lag.assert_within(REFUSAL_PATIENCE, began.elapsed(), "`unavailable`");
     deployment.unpause("mongod");
     let mut retry = message(&id, &room.id, "two");
     retry["retry"] = json!(true);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{escaped, shared, until};
+use crate::harness::{PATIENCE, escaped, shared, until};
 
 /// The users of a list with their statuses, in alphabetical order.
 fn listed(list: &Value) -> Vec<(String, String)> {
@@ -27,11 +27,12 @@ async fn members_are_listed_with_their_status_and_strangers_are_left_out() {
         (eve.id.clone(), "offline".to_owned()),
     ];
     for node in [0, 1] {
-        let list = ann
-            .api_at(node)
-            .presence(&[&bob.id, &joe.id, &eve.id, "nobody"])
-            .await
-            .ok();
+        let api = ann.api_at(node);
+        until("bob to be online", PATIENCE, async || {
+            (api.status_of(&bob.id).await == "online").then_some(())
+        })
+        .await;
+        let list = api.presence(&[&bob.id, &joe.id, &eve.id, "nobody"]).await.ok();
         assert_eq!(listed(&list), wanted);
     }
 }

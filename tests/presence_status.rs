@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::until;
-use crate::presence::{GONE, watched};
+use crate::presence::watched;
 
 #[tokio::test]
 async fn a_status_that_is_set_is_told_and_the_last_one_set_on_any_device_wins() {
@@ -110,14 +109,9 @@ async fn who_is_invisible_sends_no_signal() {
     let (room, ann) = watched(["ann", "bob", "eve"]).await;
     let [_, bob, eve] = &room.users;
     let phone = bob.connect_at(1).await;
+    ann.expect_status(&bob.id, "online").await;
     phone.set_status("invisible").await;
-    // He was online for a moment, or never told of.
-    ann.barrier().await;
-    until("bob to be taken as invisible", GONE, async || {
-        let last = ann.statuses_of(&bob.id).pop();
-        last.is_none_or(|it| it == "offline").then_some(())
-    })
-    .await;
+    ann.expect_status(&bob.id, "offline").await;
     let eves = eve.connect_at(1).await;
     eves.set_status("dnd").await;
     ann.expect_status(&eve.id, "dnd").await;
@@ -153,9 +147,11 @@ async fn who_turns_invisible_leaves_the_room_for_the_others_and_comes_back_to_it
 
 #[tokio::test]
 async fn subscribed_tells_the_statuses_of_who_is_there() {
-    let (room, _ann) = watched(["ann", "bob"]).await;
+    let (room, ann) = watched(["ann", "bob"]).await;
     let bob = room.users[1].connect_at(1).await;
+    // It is not answered.
     bob.set_status("dnd").await;
+    ann.expect_status(&room.users[1].id, "dnd").await;
     let other = room.users[0].connect().await;
     bob.subscribe(&room.id).await;
     let of_bob = |answer: Value| {

@@ -21,9 +21,8 @@ async fn a_burst_of_reads_is_a_handful_of_writes_and_the_last_of_them_counts() {
     let broker = Broker::of(&deployment).await;
     for kind in ["message:delivered", "message:read"] {
         let before = broker.receipts().await;
-        for seq in 2..BURST + 2 {
-            bob.send(mark(kind, &room.id, json!({"seq": seq}))).await;
-        }
+        let marks = (2..BURST + 2).map(|seq| mark(kind, &room.id, json!({"seq": seq})));
+        bob.send_at_once(marks).await;
         let last = |it: &Value| it["type"] == kind && it["seq"] == BURST + 1;
         ann.frames.frame("the last mark", last).await;
         let writes = broker.receipts().await - before;

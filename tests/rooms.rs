@@ -1,10 +1,11 @@
 //! Rooms: who subscribes to one is told, live and never again, who is in it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Room, SIGNALS, is_durable, shared, until};
+use crate::harness::{Client, Lag, PATIENCE, Room, SIGNALS, is_durable, shared, until};
+use crate::presence::{GONE, GRACE};
 
 /// A group, and a socket of each member at alternating nodes, of which the first is subscribed.
 async fn watched<const N: usize>(names: [&str; N]) -> (Room<N>, [Client; N]) {
@@ -119,17 +120,15 @@ async fn a_user_with_two_sockets_comes_with_the_first_and_goes_with_the_last() {
     ann.expect_signal("user:left", &room.id, &bob.id).await;
 }
 
-/// The contract's five seconds for who is gone, and the machine's own delay.
-const GONE: Duration = Duration::from_millis(5_500);
-
 #[tokio::test]
 async fn when_a_subscribed_socket_dies_its_user_has_left() {
     let (room, [ann, bob]) = watched(["ann", "bob"]).await;
     bob.subscribe(&room.id).await;
+    let lag = Lag::beside(&room.users[0].api);
     let died = Instant::now();
     bob.kill().await;
     ann.expect_signal("user:left", &room.id, &room.users[1].id).await;
-    assert!(died.elapsed() < GONE, "after {:?}", died.elapsed());
+    lag.assert_within(GONE, died.elapsed(), "his leaving");
     assert_eq!(present(&ann.subscribe(&room.id).await), [room.users[0].id.clone()]);
 }
 
@@ -139,12 +138,18 @@ async fn who_comes_back_before_he_was_missed_has_not_left() {
     eve.subscribe(&room.id).await;
     bob.subscribe(&room.id).await;
     ann.expect_signal("user:joined", &room.id, &room.users[1].id).await;
-    bob.kill().await;
     let again = room.users[1].connect().await;
+    let died = Instant::now();
+    bob.kill().await;
     again.subscribe(&room.id).await;
+    let missing = died.elapsed();
     eve.kill().await;
     ann.expect_signal("user:left", &room.id, &room.users[2].id).await;
-    assert_eq!(ann.signals_of("user:left", &room.users[1].id).len(), 0);
+    let left = ann.signals_of("user:left", &room.users[1].id);
+    assert!(
+        left.is_empty() || missing >= GRACE,
+        "{left:?} though back after {missing:?}"
+    );
 }
 
 #[tokio::test]
@@ -298,19 +303,25 @@ async fn in_a_storm_of_subscribing_every_frame_is_answered_in_order_and_the_last
     let answers = bob.frames.all();
     let refs: Vec<u64> = answers.iter().filter_map(|it| it["ref"].as_u64()).collect();
     assert_eq!(refs, (0..400).collect::<Vec<_>>());
-    assert_eq!(answers.iter().find(|it| it["type"] == "error"), None);
+    // A frame may be `unavailable` to a machine that stalls, and is sent again then if it is the one that counts.
+    let refused: Vec<&Value> = answers.iter().filter(|it| it["type"] == "error").collect();
+    assert!(refused.iter().all(|it| it["code"] == "unavailable"), "{refused:?}");
+    println!("{} of 400 unavailable", refused.len());
+    if refused.last().is_some_and(|it| it["ref"] == 399) {
+        bob.unsubscribe(&room.id).await;
+    }
     // The others are told a few of them, and in the end that he is gone.
     let is_gone = async || {
         let answer = ann.subscribe(&room.id).await;
         (present(&answer) == [room.users[0].id.clone()]).then_some(())
     };
-    until("the last frame to count", GONE, is_gone).await;
+    until("the last frame to count", PATIENCE, is_gone).await;
     let of_bob = |it: &Value| it["user_id"] == room.users[1].id.as_str() && it["conversation_id"] == room.id.as_str();
     let last_is_left = async || {
         let last = ann.signals().into_iter().rfind(of_bob);
         last.is_none_or(|it| it["type"] == "user:left").then_some(())
     };
-    until("the last signal to be that he left", GONE, last_is_left).await;
+    until("the last signal to be that he left", PATIENCE, last_is_left).await;
     let told = ann.signals().into_iter().filter(of_bob).count();
     assert!(told <= 200, "told {told} times");
 }

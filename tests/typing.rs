@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, PATIENCE, Room, shared};
+use crate::harness::{Client, Lag, PATIENCE, Room, shared, until};
 
 /// A group of three at alternating nodes; the first two are subscribed, the third is not.
 async fn writing() -> (Room<3>, [Client; 3]) {
@@ -61,12 +61,13 @@ async fn who_subscribes_sees_who_is_writing_already() {
             .await;
     }
     for node in [0, 1] {
-        let late = room.users[0].connect_at(node).await;
-        assert_eq!(
-            late.subscribe(&room.id).await["typing"],
-            json!([room.users[2].id]),
-            "node {node}"
-        );
+        until(&format!("eve to be writing at node {node}"), PATIENCE, async || {
+            let late = room.users[0].connect_at(node).await;
+            // Otherwise it might end meanwhile.
+            eve.send_room("typing:start", &room.id).await;
+            (late.subscribe(&room.id).await["typing"] == json!([room.users[2].id])).then_some(())
+        })
+        .await;
     }
 }
 
@@ -75,13 +76,18 @@ async fn the_first_subscriber_of_a_node_sees_who_is_writing_too() {
     let room = shared().await.group(["ann", "bob"]).await;
     let (ann, bob) = (room.users[0].connect().await, room.users[1].connect().await);
     let neighbour = room.users[0].connect().await;
+    let elsewhere = room.users[0].connect_at(1).await;
     neighbour.subscribe(&room.id).await;
+    let began = Instant::now();
     bob.send_room("typing:start", &room.id).await;
     neighbour
         .expect_signal("typing:started", &room.id, &room.users[1].id)
         .await;
-    let elsewhere = room.users[0].connect_at(1).await;
-    assert_eq!(elsewhere.subscribe(&room.id).await["typing"], json!([room.users[1].id]));
+    let typing = elsewhere.subscribe(&room.id).await["typing"].clone();
+    assert!(
+        typing == json!([room.users[1].id]) || began.elapsed() > Duration::from_millis(4_500),
+        "{typing}, though it is not over yet"
+    );
     drop(ann);
 }
 
@@ -94,23 +100,26 @@ async fn stopped_after(watcher: &Client, room: &Room<3>, user: usize, since: Ins
 }
 
 /// Five seconds, and what the machine may take longer.
-fn assert_five_seconds(after: Duration) {
-    let expected = Duration::from_millis(4_500)..Duration::from_millis(6_200);
-    assert!(expected.contains(&after), "{after:?}");
+const OVER: Duration = Duration::from_millis(6_200);
+
+fn assert_five_seconds(after: Duration, lag: &Lag) {
+    assert!(after >= Duration::from_millis(4_500), "{after:?}");
+    lag.assert_within(OVER, after, "the end");
 }
 
 #[tokio::test]
 async fn without_a_stop_it_ends_after_five_seconds_also_when_the_socket_is_gone() {
     let (room, [ann, bob, eve]) = writing().await;
+    let lag = Lag::beside(&room.users[0].api);
     let began = Instant::now();
     bob.send_room("typing:start", &room.id).await;
     eve.send_room("typing:start", &room.id).await;
     ann.expect_signal("typing:started", &room.id, &room.users[1].id).await;
     ann.expect_signal("typing:started", &room.id, &room.users[2].id).await;
     eve.kill().await;
-    assert_five_seconds(stopped_after(&ann, &room, 1, began).await);
+    assert_five_seconds(stopped_after(&ann, &room, 1, began).await, &lag);
     // A socket that is gone may be told at once.
-    assert!(stopped_after(&ann, &room, 2, began).await < Duration::from_millis(6_200));
+    lag.assert_within(OVER, stopped_after(&ann, &room, 2, began).await, "hers");
     assert_eq!(
         room.users[0].connect().await.subscribe(&room.id).await["typing"],
         json!([])
@@ -122,10 +131,12 @@ async fn another_start_makes_it_last_five_seconds_from_then_on() {
     let (room, [ann, bob, _]) = writing().await;
     bob.send_room("typing:start", &room.id).await;
     ann.expect_signal("typing:started", &room.id, &room.users[1].id).await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // One start a second is taken; and the first one's end is so far that it does not come before the second is taken.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let lag = Lag::beside(&room.users[0].api);
     let again = Instant::now();
     bob.send_room("typing:start", &room.id).await;
-    assert_five_seconds(stopped_after(&ann, &room, 1, again).await);
+    assert_five_seconds(stopped_after(&ann, &room, 1, again).await, &lag);
 }
 
 #[tokio::test]
@@ -146,7 +157,9 @@ async fn who_has_left_or_was_removed_is_not_found() {
     let [anns, bobs, eves] = &room.users;
     bobs.api.remove(&room.id, &bobs.id).await;
     anns.api.remove(&room.id, &eves.id).await;
-    for socket in [&bob, &eve] {
+    for (socket, user) in [(&bob, bobs), (&eve, eves)] {
+        let gone = |it: &Value| it["type"] == "member:removed" && it["user_ids"] == json!([user.id]);
+        socket.frames.frame("his removal", gone).await;
         for kind in ["typing:start", "typing:stop"] {
             socket.send_room(kind, &room.id).await;
             assert_eq!(socket.expect_error("not_found").await["ref"], kind);

@@ -54,6 +54,20 @@ impl Client {
         self.send_text(&frame.to_string()).await;
     }
 
+    /// Sends frames in as few writes as they fit into, so that nothing comes between them.
+    pub async fn send_at_once(&self, frames: impl IntoIterator<Item = Value>) {
+        let sent = tokio::time::timeout(PATIENCE, async {
+            let mut sink = self.sink.lock().await;
+            for frame in frames {
+                sink.feed(Message::text(frame.to_string())).await?;
+            }
+            sink.flush().await
+        });
+        sent.await
+            .expect("the server takes what is sent")
+            .expect("the socket is open");
+    }
+
     /// Sends any text.
     pub async fn send_text(&self, text: &str) {
         self.send_raw(Message::text(text)).await;

@@ -9,7 +9,7 @@ use tokio::sync::SemaphorePermit;
 
 use super::process;
 use super::start::Start;
-use super::wait::until;
+use super::wait::{PATIENCE, until};
 
 /// The contract's ten seconds for draining, and one for the machine.
 const STOP_PATIENCE: Duration = Duration::from_secs(11);
@@ -90,8 +90,15 @@ impl Deployment {
     }
 
     /// Stops a process in its tracks (SIGSTOP): it holds its connections and answers nothing.
+    /// On a busy machine its threads go on for a moment after the signal: waits until each of them stands still.
     pub fn pause(&self, name: &str) {
-        process::signal(self.pid(name), Signal::SIGSTOP);
+        let pid = self.pid(name);
+        process::signal(pid, Signal::SIGSTOP);
+        let deadline = Instant::now() + PATIENCE;
+        while !process::stands_still(pid) {
+            assert!(Instant::now() < deadline, "{name} should have stopped");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Lets a paused process go on.

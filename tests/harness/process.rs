@@ -52,8 +52,21 @@ pub fn is_alive(pid: i32) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return false;
     };
-    let state = stat.rsplit(')').next().and_then(|rest| rest.trim().chars().next());
-    !matches!(state, Some('Z' | 'X') | None)
+    !matches!(state(&stat), Some('Z' | 'X') | None)
+}
+
+/// Whether each thread of a process is stopped.
+pub fn stands_still(pid: i32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    let mut stats = threads
+        .flatten()
+        .filter_map(|it| std::fs::read_to_string(it.path().join("stat")).ok());
+    stats.all(|it| matches!(state(&it), Some('T' | 'Z' | 'X')))
+}
+
+/// The letter in a `stat` of /proc.
+fn state(stat: &str) -> Option<char> {
+    stat.rsplit(')').next().and_then(|rest| rest.trim().chars().next())
 }
 
 /// The command line of a running process, to start the same again.

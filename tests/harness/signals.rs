@@ -3,8 +3,6 @@
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::frames::Frames;
-use super::wait::until;
 
 /// Frames that are told to subscribers and never stored.
 pub const SIGNALS: [&str; 5] = [
@@ -78,12 +76,4 @@ impl Client {
         let status = |it: &Value| it["status"].as_str().expect("a status is a string").to_owned();
         self.signals_of("presence", user).iter().map(status).collect()
     }
-}
-
-/// Waits until a socket has got so many frames of a kind, taken or not.
-pub async fn counted(frames: &Frames, kind: &str, count: usize) {
-    until(&format!("{count} of {kind}"), super::PATIENCE, async || {
-        (frames.count(kind) >= count).then_some(())
-    })
-    .await;
 }

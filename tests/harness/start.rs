@@ -1,4 +1,4 @@
-//! How a deployment is started, and the two that tests share.
+//! How a deployment is started, and those that tests share.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -242,10 +242,9 @@ pub async fn tuned() -> &'static Deployment {
         .get_or_init(|| {
             Deployment::start()
                 .replicas("connection=2,message=2")
-                .env("PARLEY_CONNECTION__HEARTBEAT_MS", "1000")
                 .env("PARLEY_CONNECTION__SENDS_PER_SECOND", "0")
                 .env("PARLEY_STREAM__DUPLICATE_WINDOW", "2s")
-                .env("PARLEY_PRESENCE__AWAY_AFTER", "1s")
+                .env("PARLEY_PRESENCE__AWAY_AFTER", "4s")
                 .env("PARLEY_HTTP__QUERY_TOKEN", "true")
                 .env(
                     "PARLEY_HTTP__ALLOWED_ORIGINS",
@@ -257,7 +256,22 @@ pub async fn tuned() -> &'static Deployment {
         .await
 }
 
-/// The third: its log forgets after four seconds.
+/// One with a quick heartbeat, and yet so slow that nobody is taken for dead who stalls for three seconds.
+pub async fn lively() -> &'static Deployment {
+    static LIVELY: OnceCell<Deployment> = OnceCell::const_new();
+    LIVELY
+        .get_or_init(|| {
+            Deployment::start()
+                .replicas("connection=1,message=2")
+                .env("PARLEY_CONNECTION__HEARTBEAT_MS", "6000")
+                .env("PARLEY_CONNECTION__SENDS_PER_SECOND", "0")
+                .beside()
+                .launch()
+        })
+        .await
+}
+
+/// Another one: its log forgets after four seconds.
 pub async fn forgetful() -> &'static Deployment {
     static FORGETFUL: OnceCell<Deployment> = OnceCell::const_new();
     FORGETFUL

@@ -271,6 +271,35 @@ async fn an_absent_a_foreign_and_an_impossible_conversation_are_not_found_alike(
 }
 
 #[tokio::test]
+async fn half_a_character_is_invalid_and_named_by_ref_and_client_id() {
+    let scene = Scene::new().await;
+    let id = client_id();
+    let frame =
+        json!({"type": "message:send", "client_id": id, "conversation_id": scene.room.id, "text": "cut", "ref": 7});
+    scene
+        .ann
+        .send_text(&frame.to_string().replace("cut", r"cut \ud83d"))
+        .await;
+    let error = scene.ann.expect("error").await;
+    assert_eq!(
+        (&error["code"], &error["ref"], &error["client_id"]),
+        (&json!("invalid"), &json!(7), &json!(id))
+    );
+    scene.assert_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_text_and_a_request_that_is_no_upgrade_get_problem_documents() {
+    let api = &shared().await.user("ann").await.api;
+    for path in ["/v1/conversations/%ff", "/v1/conversations/%ff/messages"] {
+        api.get(path).await.assert_problem(404, "not_found");
+    }
+    let reply = api.get("/v1/ws").await;
+    reply.assert_problem(426, "invalid");
+    assert_eq!(reply.body["status"], 426);
+}
+
+#[tokio::test]
 async fn thousands_of_broken_frames_harm_nothing() {
     let scene = Scene::new().await;
     let socket = scene.room.users[0].connect().await;

@@ -131,3 +131,18 @@ async fn with_joined_since_and_resume_tell_nothing_of_the_time_before_either() {
     let told = |it: &Value| it.to_string().contains("secret");
     assert!(!events.iter().any(told) && !again.frames.all().iter().any(told));
 }
+
+#[tokio::test]
+async fn with_joined_a_message_from_before_cannot_be_confirmed() {
+    let (_, id, socket) = joined_late("joined").await;
+    socket.expect("member:added").await;
+    for (kind, reference) in [("message:read", 1), ("message:delivered", 2)] {
+        let frame = json!({"type": kind, "conversation_id": id, "server_id": format!("{id}-2"), "ref": reference});
+        socket.send(frame).await;
+        let error = socket.expect("error").await;
+        assert_eq!(
+            (&error["code"], &error["ref"]),
+            (&json!("not_found"), &json!(reference))
+        );
+    }
+}

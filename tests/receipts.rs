@@ -226,3 +226,19 @@ async fn a_mark_at_a_message_that_is_not_there_is_refused() {
     assert_told(&ann, "message:read", &room.id, &room.users[1].id, 4).await;
     assert_eq!(ann.frames.count("message:read"), 1);
 }
+
+#[tokio::test]
+async fn a_delivery_below_what_was_read_is_told_to_nobody() {
+    let room = shared().await.direct().await;
+    let (ann, bob) = (room.users[0].connect().await, room.users[1].connect_at(1).await);
+    for text in ["two", "three", "four"] {
+        ann.say(&room.id, text).await;
+    }
+    bob.send(mark("message:read", &room.id, json!({"seq": 4}))).await;
+    assert_told(&ann, "message:read", &room.id, &room.users[1].id, 4).await;
+    bob.send(mark("message:delivered", &room.id, json!({"seq": 2}))).await;
+    ann.say(&room.id, "five").await;
+    bob.send(mark("message:delivered", &room.id, json!({"seq": 5}))).await;
+    assert_told(&ann, "message:delivered", &room.id, &room.users[1].id, 5).await;
+    assert_eq!(ann.frames.count("message:delivered"), 1);
+}

@@ -45,6 +45,10 @@ pub enum Signal {
         started: bool,
         /// His session: it is not told.
         session_id: String,
+        /// Which of the session's it is, from 1: what is passed on by several replicas may change its order. 0 of an older
+        /// version.
+        #[serde(default)]
+        number: u64,
     },
     /// One of a newer version: skipped, and the others of its message are heard all the same.
     #[serde(other)]

@@ -53,6 +53,7 @@ pub fn router(app: Arc<App>) -> Router {
         )
         .route("/v1/messages", get(events::since))
         .route("/v1/presence", get(presence::read))
+        .layer(axum::middleware::from_fn(readable))
         .layer(axum::middleware::from_fn(within_time))
         // These wait for what has not happened yet.
         .route("/v1/events", get(stream::events))
@@ -61,6 +62,15 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(|| async { Problem(Refusal::invalid("this resource has no such method")) })
         .layer(cors)
         .with_state(app)
+}
+
+/// Answers where the path is no text, before the router does so in words of its own.
+async fn readable(request: axum::extract::Request, next: axum::middleware::Next) -> axum::response::Response {
+    use axum::response::IntoResponse;
+    match presence::decode(request.uri().path()) {
+        Some(_) => next.run(request).await,
+        None => Problem(Refusal::new(Code::NotFound, "no such resource")).into_response(),
+    }
 }
 
 /// Bounds the time of a request, its body included: a body that drips in holds a connection, not a handler.

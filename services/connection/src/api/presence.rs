@@ -89,7 +89,7 @@ fn users(query: &str) -> Result<Vec<UserId>, Refusal> {
 }
 
 /// A form-encoded text: `%XX` and `+`.
-fn decode(text: &str) -> Option<String> {
+pub(super) fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

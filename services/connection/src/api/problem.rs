@@ -23,12 +23,20 @@ impl From<bus::LogError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        self.with_status(status)
+    }
+}
+
+impl Problem {
+    /// The document with another status than its code's.
+    pub fn with_status(self, status: StatusCode) -> Response {
         let refusal = self.0;
         metrics::counter!("parley_http_problems_total", "code" => refusal.code.as_str()).increment(1);
-        let status = StatusCode::from_u16(refusal.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after = refusal.retry_after_ms.map(|ms| ms.div_ceil(1_000));
         let unauthenticated = refusal.code == Code::Unauthenticated;
-        let body = protocol::http::Problem::of(refusal, status.canonical_reason().unwrap_or("Error"));
+        let mut body = protocol::http::Problem::of(refusal, status.canonical_reason().unwrap_or("Error"));
+        body.status = status.as_u16();
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         if let Some(seconds) = retry_after {

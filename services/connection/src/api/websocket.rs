@@ -67,8 +67,8 @@ pub async fn upgrade(
 }
 
 fn not_an_upgrade() -> Response {
-    let mut response = Problem(Refusal::invalid("this is a WebSocket of version 13: connect with one")).into_response();
-    *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
+    let problem = Problem(Refusal::invalid("this is a WebSocket of version 13: connect with one"));
+    let mut response = problem.with_status(StatusCode::UPGRADE_REQUIRED);
     response
         .headers_mut()
         .insert(header::UPGRADE, HeaderValue::from_static("websocket"));

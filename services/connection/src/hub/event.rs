@@ -1,8 +1,12 @@
 //! A log entry as this node holds it: decoded once, its frame encoded never, its bytes shared by all who get it.
 
+use std::borrow::Cow;
+
 use protocol::envelope::{self, Told, Unreadable};
+use protocol::limits::FRAME_BYTES;
 use protocol::rpc::ReceiptKind;
 use protocol::{ClientId, ConversationId, Timestamp, UserId};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -82,6 +86,7 @@ impl Event {
             kind,
             to: envelope.to,
         };
+        let frame = fitting(envelope.frame.get());
         // In order, so that each recipient is found among thousands at once.
         let users = head.user_ids.map(sorted);
         let kind = match (&*head.event_type, head.sender_id, head.client_id, head.user_id) {
@@ -91,7 +96,7 @@ impl Event {
             ("conversation:created", ..) => Kind::Created(sorted(head.members.ok_or(Unreadable::UnknownEvent)?)),
             ("conversation:updated", ..) => Kind::Updated,
             ("member:added", ..) => {
-                let frame = with_conversation(envelope.frame.get(), envelope.conversation.map(RawValue::get));
+                let frame = with_conversation(&frame, envelope.conversation.map(RawValue::get));
                 Kind::Added(users.ok_or(Unreadable::UnknownEvent)?, frame)
             }
             ("member:removed", ..) => Kind::Removed(users.ok_or(Unreadable::UnknownEvent)?),
@@ -104,7 +109,7 @@ impl Event {
             seq: head.seq,
             timestamp: head.timestamp,
             kind,
-            frame: Utf8Bytes::from(envelope.frame.get()),
+            frame: frame.as_ref().into(),
         })
     }
 
@@ -140,6 +145,34 @@ impl Event {
 fn sorted(mut users: Vec<UserId>) -> Vec<UserId> {
     users.sort_unstable();
     users
+}
+
+/// A frame that names thousands of users, with as many of them as a frame may have bytes for, and how many there are: some
+/// clients take no more than a megabyte, and would meet the same frame again at every resume.
+fn fitting(frame: &str) -> Cow<'_, str> {
+    if frame.len() <= FRAME_BYTES {
+        return frame.into();
+    }
+    let Ok(mut object) = serde_json::from_str::<serde_json::Map<String, Value>>(frame) else {
+        return frame.into();
+    };
+    for (list, count) in [("members", "member_count"), ("user_ids", "user_count")] {
+        let Some(Value::Array(users)) = object.get_mut(list) else {
+            continue;
+        };
+        let all = users.len();
+        let bytes = |user: &Value| serde_json::to_vec(user).map_or(0, |it| it.len() + 1);
+        let mut left = FRAME_BYTES / 2;
+        let fit = users.iter().take_while(|user| {
+            let fits = bytes(user) <= left;
+            left = left.saturating_sub(bytes(user));
+            fits
+        });
+        let fit = fit.count();
+        users.truncate(fit);
+        object.insert(count.to_owned(), all.into());
+    }
+    serde_json::to_string(&object).map_or(frame.into(), Cow::Owned)
 }
 
 /// A frame with one more field. The frame is an object of ours with fields, so it ends with a brace.
@@ -178,5 +211,29 @@ mod tests {
         assert_eq!(of(&ann).get("conversation"), None);
         assert_eq!(of(&bob)["conversation"]["seq"], 2);
         assert_eq!(of(&bob)["type"], "member:added");
+    }
+
+    #[test]
+    fn a_frame_names_as_many_users_as_fit_and_everybody_is_among_the_recipients() {
+        let user = |number: usize| UserId::parse(&format!("{number:0>120}")).unwrap();
+        let frame = |count: usize| {
+            let frame = ServerFrame::MemberAdded(MemberAdded {
+                conversation_id: ConversationId::parse("g00000000000000000000000000000000").unwrap(),
+                seq: 2,
+                user_ids: (0..count).map(user).collect(),
+                by: user(0),
+                timestamp: Timestamp::from_millis(0),
+                conversation: None,
+            });
+            Event::parse(0, 7, &encode_with(&frame, 0, &Extras::default())).unwrap()
+        };
+        let (small, large) = (frame(100), frame(9_999));
+        let read = |event: &Event| serde_json::from_str::<Value>(&event.frame).unwrap();
+        assert_eq!(read(&small)["user_ids"].as_array().unwrap().len(), 100);
+        assert_eq!(read(&small).get("user_count"), None);
+        assert!(large.frame.len() <= FRAME_BYTES && large.changes().len() == 9_999);
+        assert_eq!(read(&large)["user_count"], 9_999);
+        assert!(read(&large)["user_ids"].as_array().unwrap().len() > 100);
+        assert_eq!(read(&large)["type"], "member:added");
     }
 }

@@ -206,6 +206,7 @@ fn typing_is_told_to_all_but_the_socket_that_caused_it() {
         user_id: user("ann"),
         started,
         session_id: phone.id.clone(),
+        number: 0,
     };
     for started in [true, true, false] {
         state.on_signal(&typing(started), Instant::now());

@@ -16,13 +16,19 @@ use crate::room;
 
 /// A start that repeats one of this long ago is not passed on: receivers wait for five times that.
 const TYPING_PACE: Duration = Duration::from_secs(1);
+/// A start after a stop is something new, and is passed on sooner.
+const TYPING_AGAIN: Duration = Duration::from_millis(200);
 /// Rooms in which this socket's client is writing, remembered for the pace. In more, starts are not passed on.
 const TYPING_ROOMS: usize = 64;
 const TYPING_ENDS: Duration = Duration::from_millis(limits::TYPING_MS);
 
 /// What this socket has passed on of its user's writing.
 #[derive(Debug, Default)]
-pub(super) struct TypingSent(HashMap<ConversationId, Passed>);
+pub(super) struct TypingSent {
+    rooms: HashMap<ConversationId, Passed>,
+    /// How many were passed on.
+    count: u64,
+}
 
 #[derive(Debug)]
 struct Passed {
@@ -31,21 +37,27 @@ struct Passed {
 }
 
 impl TypingSent {
-    /// Whether a start or stop is passed on: one start a second, and the stop that belongs to it.
-    fn take(&mut self, id: &ConversationId, started: bool, now: Instant) -> bool {
+    /// The number of a start or stop, if it is passed on: one start a second, and the stop that belongs to it.
+    fn take(&mut self, id: &ConversationId, started: bool, now: Instant) -> Option<u64> {
+        let pass = self.passes(id, started, now);
+        self.count += u64::from(pass);
+        pass.then_some(self.count)
+    }
+
+    fn passes(&mut self, id: &ConversationId, started: bool, now: Instant) -> bool {
         let age = |it: &Passed| now.saturating_duration_since(it.started_at);
-        self.0.retain(|_, it| age(it) < TYPING_ENDS);
-        let full = self.0.len() >= TYPING_ROOMS;
-        match self.0.get_mut(id) {
+        self.rooms.retain(|_, it| age(it) < TYPING_ENDS);
+        let full = self.rooms.len() >= TYPING_ROOMS;
+        match self.rooms.get_mut(id) {
             Some(passed) if !started => !std::mem::replace(&mut passed.stopped, true),
-            Some(passed) if age(passed) < TYPING_PACE => false,
+            Some(passed) if age(passed) < if passed.stopped { TYPING_AGAIN } else { TYPING_PACE } => false,
             None if !started || full => false,
             _ => {
                 let passed = Passed {
                     started_at: now,
                     stopped: false,
                 };
-                self.0.insert(id.clone(), passed);
+                self.rooms.insert(id.clone(), passed);
                 true
             }
         }
@@ -91,7 +103,7 @@ impl Socket {
         let id = ConversationId::parse(&frame.conversation_id).ok_or_else(Refusal::no_conversation)?;
         let known = self.is_member(&id);
         let pass = self.typing_sent.take(&id, started, Instant::now());
-        if known && !pass {
+        if known && pass.is_none() {
             return Ok(());
         }
         let bus = self.app.hub.log.bus().clone();
@@ -100,12 +112,13 @@ impl Socket {
             user_id: self.session.user_id.clone(),
             started,
             session_id: self.session.id.clone(),
+            number: pass.unwrap_or_default(),
         };
         let user = self.session.user_id.clone();
         self.requests.in_turn(Turn::Room(id.clone()), async move {
             let checked = if known { Ok(()) } else { check(&bus, user, &id).await };
             match checked {
-                Ok(()) if !pass => None,
+                Ok(()) if pass.is_none() => None,
                 Ok(()) => {
                     let payload = serde_json::to_vec(&signal).unwrap_or_default();
                     // Live or never: where NATS is away nobody is told, and not when it is back either.
@@ -199,7 +212,20 @@ mod tests {
         ];
         for (ms, started, passed) in frames {
             let now = begin + Duration::from_millis(ms);
-            assert_eq!(sent.take(&id, started, now), passed, "{ms} ms, started: {started}");
+            assert_eq!(
+                sent.take(&id, started, now).is_some(),
+                passed,
+                "{ms} ms, started: {started}"
+            );
         }
+    }
+
+    #[test]
+    fn who_stops_and_starts_again_is_writing_again() {
+        let id = ConversationId::parse("g00000000000000000000000000000000").unwrap();
+        let (mut sent, begin) = (TypingSent::default(), Instant::now());
+        let frames = [(0, true), (300, false), (600, true), (700, false), (750, true)];
+        let numbers = frames.map(|(ms, started)| sent.take(&id, started, begin + Duration::from_millis(ms)));
+        assert_eq!(numbers, [Some(1), Some(2), Some(3), Some(4), None]);
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 /// A send whose outcome stayed unknown is remembered this long: the log may still show it.
 const UNKNOWN_KEPT: Duration = Duration::from_secs(60);
 /// Receipts remembered; of older ones the session is told.
-const RECEIPTS_MOST: usize = 256;
+const RECEIPTS_MOST: usize = 2_048;
 
 /// A client id that this session sent, once or more often.
 #[derive(Debug)]
@@ -197,7 +197,7 @@ impl Own {
     /// does is hidden by what this one asked for and did not get.
     pub fn confirmed(&self, conversation: &ConversationId, kind: ReceiptKind, seq: u64) -> bool {
         let same = |it: &Receipt| it.seq == seq && it.kind == kind && it.conversation == *conversation;
-        self.receipts.iter().any(same)
+        self.receipts.iter().rev().any(same)
     }
 
     /// Forgets what the session's stream has passed.

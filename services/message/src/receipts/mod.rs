@@ -122,7 +122,8 @@ impl Service {
                 .state_for(&conversation, &request.user_id, Freshness::Fresh)
                 .await?;
         }
-        if named.is_some_and(|seq| seq > state.head.seq) {
+        let visible = state.visible_from(&request.user_id)..=state.head.seq;
+        if named.is_some_and(|seq| !visible.contains(&seq)) {
             return Err(no_such_message());
         }
         let Some(seq) = clamp(asked, state.head.seq) else {
@@ -165,6 +166,10 @@ impl Service {
             let Some(target) = watermark.target(&known, step.seq) else {
                 return Ok(known);
             };
+            if step.kind == ReceiptKind::Delivered && self.is_read(step, target).await? {
+                // Who has read it has got it: told now, it would seem to go backwards.
+                return Ok(known);
+            }
             let now = step.now();
             let to = self.told(step, &known, target).await;
             let to = to.map_err(|error| unavailable(&error))?;
@@ -179,6 +184,17 @@ impl Service {
             }
         }
         Err(unavailable(&"the watermark kept changing"))
+    }
+
+    /// Whether the user has read up to there. The newest is not asked for: nothing read is beyond it.
+    async fn is_read(&self, step: &Move<'_>, seq: u64) -> Result<bool, Refusal> {
+        if seq >= step.state.head.seq {
+            return Ok(false);
+        }
+        let subject = subjects::receipt(&step.conversation.id, step.user, ReceiptKind::Read);
+        let last = self.log.last(Lane::Receipts, &subject).await;
+        let last = last.map_err(|error| unavailable(&error))?;
+        Ok(last.is_some_and(|last| Known::of(last.position, &last.payload).seq >= seq))
     }
 
     /// Whom the entry of a watermark that moves from `known` to `target` names; nothing where everybody is told.

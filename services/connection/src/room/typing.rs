@@ -216,7 +216,7 @@ mod tests {
             None,
             "it was before the last start"
         );
-        assert_eq!(typing.of(&id), [ann.clone()]);
+        assert_eq!(typing.of(&id), std::slice::from_ref(&ann));
         assert_eq!(typing.stop(&id, &ann, ("s", 4), now).as_deref(), Some("s"));
     }
 }

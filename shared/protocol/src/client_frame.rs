@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Code, Refusal};
-use crate::{ClientId, limits};
+use crate::{ClientId, lenient, limits};
 
 /// A client's own mark on a frame, echoed in the answer: any string or number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -277,7 +277,7 @@ pub fn decode(text: &str) -> Result<Decoded, Box<Rejected>> {
 
 fn body<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
     serde_json::from_str(text).map_err(|error| {
-        let half = error.is_syntax() && value_of(text).is_some();
+        let half = error.is_syntax() && lenient::value_of(text).is_some();
         if half {
             half_a_character()
         } else {
@@ -316,7 +316,7 @@ fn reject_head(text: &str) -> Box<Rejected> {
             None => Refusal::new(Code::BadFrame, "a frame needs a `type`"),
         },
         Ok(_) => Refusal::new(Code::BadFrame, "a frame is a JSON object"),
-        Err(_) if value_of(text).is_some() => half_a_character(),
+        Err(_) if lenient::value_of(text).is_some() => half_a_character(),
         Err(_) => Refusal::new(Code::BadFrame, "not valid JSON"),
     };
     rejected(refusal, text)
@@ -326,36 +326,8 @@ fn half_a_character() -> Refusal {
     Refusal::invalid("half a character: a text was cut within an emoji (a lone surrogate, \\uD800 to \\uDFFF)")
 }
 
-/// A frame as far as it can be read: also with a lone surrogate, which `JSON.stringify` writes where a text was cut within an
-/// emoji. Whoever sent it must be able to tell which frame was wrong.
-fn value_of(text: &str) -> Option<Value> {
-    let read = |text: &str| serde_json::from_str(text).ok();
-    read(text).or_else(|| read(&without_lone_surrogates(text)))
-}
-
-/// The text of a JSON document with U+FFFD for each escape of half a character.
-fn without_lone_surrogates(text: &str) -> String {
-    let unit = |at: usize| {
-        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
-        u16::from_str_radix(digits, 16).ok()
-    };
-    let (mut whole, mut at) = (String::with_capacity(text.len()), 0);
-    while let Some(next) = text[at..].find('\\').map(|it| at + it) {
-        whole.push_str(&text[at..next]);
-        let (length, lone) = match (unit(next), unit(next + 6)) {
-            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => (12, false),
-            (Some(0xD800..=0xDFFF), _) => (6, true),
-            // Another escape: both of its characters, so that the second one begins none.
-            _ => (1 + text[next + 1..].chars().next().map_or(0, char::len_utf8), false),
-        };
-        whole.push_str(if lone { "\\ufffd" } else { &text[next..next + length] });
-        at = next + length;
-    }
-    whole + &text[at..]
-}
-
 fn rejected(refusal: Refusal, text: &str) -> Box<Rejected> {
-    let value = value_of(text).unwrap_or_default();
+    let value = lenient::value_of(text).unwrap_or_default();
     Box::new(Rejected {
         refusal,
         reference: value.get("ref").and_then(|it| Reference::deserialize(it).ok()),

@@ -10,6 +10,7 @@ pub mod envelope;
 pub mod error;
 pub mod http;
 pub mod ids;
+mod lenient;
 pub mod limits;
 pub mod rpc;
 pub mod server_frame;

@@ -6,6 +6,7 @@ mod events;
 mod members;
 mod messages;
 mod origin;
+mod percent;
 mod poll;
 mod presence;
 mod problem;
@@ -67,7 +68,7 @@ pub fn router(app: Arc<App>) -> Router {
 /// Answers where the path is no text, before the router does so in words of its own.
 async fn readable(request: axum::extract::Request, next: axum::middleware::Next) -> axum::response::Response {
     use axum::response::IntoResponse;
-    match presence::decode(request.uri().path()) {
+    match percent::decode(request.uri().path()) {
         Some(_) => next.run(request).await,
         None => Problem(Refusal::new(Code::NotFound, "no such resource")).into_response(),
     }

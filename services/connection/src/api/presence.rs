@@ -12,6 +12,7 @@ use protocol::{ConversationId, Refusal, UserId, limits};
 
 use super::caller::Caller;
 use super::conversations::DEADLINE;
+use super::percent::decode;
 use super::problem::Problem;
 use crate::app::App;
 
@@ -86,24 +87,6 @@ fn users(query: &str) -> Result<Vec<UserId>, Refusal> {
         return Err(Refusal::invalid("`users` is missing: user ids separated by commas"));
     }
     Ok(users)
-}
-
-/// A form-encoded text: `%XX` and `+`.
-pub(super) fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-                let (high, low) = (digit(rest.next())?, digit(rest.next())?);
-                u8::try_from(high * 16 + low).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

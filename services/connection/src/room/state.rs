@@ -15,7 +15,7 @@ use super::sockets::Sockets;
 use super::typing::Typing;
 use crate::session::Session;
 
-/// Members held in all rooms together: about 200 MB. Past it no further room is opened.
+/// Members held in all rooms together, so that no client can fill the memory by subscribing. Past it no further room is opened.
 pub(super) const MEMBERS_MOST: usize = 1_000_000;
 /// Users remembered of a room who came before this node heard that they are members.
 const STRANGERS_MOST: usize = 1_000;

@@ -37,7 +37,8 @@ struct Passed {
 }
 
 impl TypingSent {
-    /// The number of a start or stop, if it is passed on: one start a second, and the stop that belongs to it.
+    /// The number of a start or stop, if it is passed on: one start a second, sooner after a stop, and the stop that belongs
+    /// to it.
     fn take(&mut self, id: &ConversationId, started: bool, now: Instant) -> Option<u64> {
         let pass = self.passes(id, started, now);
         self.count += u64::from(pass);

@@ -2,10 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::ConfigError;
 use crate::setting::{Setting, invalid};
+use crate::{ConfigError, list};
 
 pub(crate) const SETTINGS: &[Setting] = &[
     Setting::new("http.listen", "an address and port such as 0.0.0.0:8080"),
@@ -25,7 +25,7 @@ pub struct Http {
     /// Whether `?token=` is taken on `/v1/ws` and `/v1/events`. Off: query strings end up in logs of proxies.
     pub query_token: bool,
     /// Origins of browsers that may connect, compared exactly; empty: only the same origin.
-    #[serde(deserialize_with = "list", serialize_with = "text")]
+    #[serde(with = "list")]
     pub allowed_origins: Vec<String>,
 }
 
@@ -54,24 +54,4 @@ impl Http {
             None => Ok(()),
         }
     }
-}
-
-/// As one text: an empty list would vanish from the layer that [`crate::Config::load`] makes of the defaults.
-fn text<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&list.join(","))
-}
-
-/// A list, or one text with commas: environment variables have no lists.
-fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        Text(String),
-        List(Vec<String>),
-    }
-    let list = match Either::deserialize(deserializer)? {
-        Either::Text(text) => text.split(',').map(|part| part.trim().to_owned()).collect(),
-        Either::List(list) => list,
-    };
-    Ok(list.into_iter().filter(|origin: &String| !origin.is_empty()).collect())
 }

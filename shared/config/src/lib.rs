@@ -9,11 +9,13 @@ mod connection;
 mod duration;
 mod error;
 mod http;
+mod list;
 mod load;
 mod log;
 mod mongodb;
 mod nats;
 mod presence;
+mod push;
 mod redact;
 mod setting;
 mod stream;
@@ -30,6 +32,7 @@ pub use log::{Format, Log};
 pub use mongodb::Mongodb;
 pub use nats::Nats;
 pub use presence::Presence;
+pub use push::{Apns, Fcm, Push, Webpush};
 pub use redact::without_passwords;
 pub use setting::{Setting, settings};
 pub use stream::{Ack, Stream};
@@ -57,6 +60,8 @@ pub struct Config {
     pub connection: Connection,
     /// Who counts as online.
     pub presence: Presence,
+    /// Push notifications.
+    pub push: Push,
     /// Tokens.
     pub auth: Auth,
     /// The private address.
@@ -77,6 +82,7 @@ impl Config {
         self.http.validate()?;
         self.connection.validate()?;
         self.presence.validate()?;
+        self.push.validate()?;
         self.auth.validate()?;
         self.admin.validate()?;
         self.log.validate()

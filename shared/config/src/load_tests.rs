@@ -199,7 +199,7 @@ fn an_unknown_variable_is_an_error_that_lists_the_known_ones() {
     );
     assert_eq!(
         message(&[("PARLEY_FOO__BAR", "hunter2")]),
-        "PARLEY_FOO__BAR: unknown setting; the sections are nats, mongodb, stream, http, connection, presence, auth, admin, log"
+        "PARLEY_FOO__BAR: unknown setting; the sections are nats, mongodb, stream, http, connection, presence, push, auth, admin, log"
     );
 }
 
@@ -282,17 +282,47 @@ fn the_secret_comes_from_the_file_where_there_is_one() {
     assert_eq!(error.setting(), "PARLEY_AUTH__HS256_SECRET_FILE");
 }
 
+fn keys(key: &str, value: &config_rs::Value) -> Vec<String> {
+    match &value.kind {
+        config_rs::ValueKind::Table(table) => table
+            .iter()
+            .flat_map(|(inner, value)| keys(&format!("{key}.{inner}"), value))
+            .collect(),
+        _ => vec![key.to_owned()],
+    }
+}
+
 #[test]
 fn the_table_of_settings_has_every_field_and_no_other() {
     let defaults = config_rs::Config::try_from(&Config::default()).unwrap();
-    let tables: config_rs::Map<String, config_rs::Map<String, config_rs::Value>> = defaults.try_deserialize().unwrap();
+    let tables: config_rs::Map<String, config_rs::Value> = defaults.try_deserialize().unwrap();
     let mut fields: Vec<_> = tables
         .iter()
-        .flat_map(|(section, table)| table.keys().map(move |key| format!("{section}.{key}")))
+        .flat_map(|(section, value)| keys(section, value))
         .chain(["auth.hs256_secret".to_owned()])
         .collect();
     fields.sort();
     let mut table: Vec<_> = settings().map(|setting| setting.key.to_owned()).collect();
     table.sort();
     assert_eq!(table, fields);
+}
+
+#[test]
+fn a_provider_with_a_key_needs_what_belongs_to_it() {
+    let key = ("PARLEY_PUSH__APNS__KEY_FILE", "/run/key.p8");
+    assert_eq!(
+        message(&[key]),
+        "PARLEY_PUSH__APNS__KEY_ID: expected the id of the key, needed with push.apns.key_file, got nothing"
+    );
+    let whole = [
+        key,
+        ("PARLEY_PUSH__APNS__KEY_ID", "K"),
+        ("PARLEY_PUSH__APNS__TEAM_ID", "T"),
+        ("PARLEY_PUSH__APNS__APPS", "org.example.a, org.example.b"),
+    ];
+    assert_eq!(load(&whole).unwrap().push.apns.apps, ["org.example.a", "org.example.b"]);
+    assert!(message(&whole[..3]).starts_with("PARLEY_PUSH__APNS__APPS: expected bundle ids"));
+    assert!(message(&[("PARLEY_PUSH__WEBPUSH__KEY_FILE", "/run/k")]).starts_with("PARLEY_PUSH__WEBPUSH__SUBJECT:"));
+    let url = message(&[("PARLEY_PUSH__FCM__URL", "http://fcm.example")]);
+    assert!(url.starts_with("PARLEY_PUSH__FCM__URL: expected a URL such as https://"), "{url}");
 }

@@ -1,6 +1,6 @@
 //! The table of all settings: what may be set, and the words for an error. Tests hold it against the types.
 
-use crate::{ConfigError, admin, auth, connection, http, log, mongodb, nats, presence, stream};
+use crate::{ConfigError, admin, auth, connection, http, log, mongodb, nats, presence, push, stream};
 
 /// One setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +38,14 @@ impl Setting {
 
 /// All settings, section by section.
 pub fn settings() -> impl Iterator<Item = &'static Setting> {
-    const SECTIONS: [&[Setting]; 9] = [
+    const SECTIONS: [&[Setting]; 10] = [
         nats::SETTINGS,
         mongodb::SETTINGS,
         stream::SETTINGS,
         http::SETTINGS,
         connection::SETTINGS,
         presence::SETTINGS,
+        push::SETTINGS,
         auth::SETTINGS,
         admin::SETTINGS,
         log::SETTINGS,

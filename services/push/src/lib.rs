@@ -1,0 +1,3 @@
+//! The push service: notifies the devices that did not get a message, each once, and loses no job.
+
+mod provider;

@@ -130,6 +130,66 @@ pub fn declared(config: &config::Stream) -> Vec<stream::Config> {
     .collect()
 }
 
+/// Repetitions of a job are known for so long; past it a message that comes again is looked up in the records.
+pub const JOB_DUPLICATES: Duration = Duration::from_secs(10 * 60);
+/// Most jobs that wait. Past it no more are taken, and the log waits with them.
+const JOBS_MOST: i64 = 5_000_000;
+/// How long dead letters are kept, and how many of them: the oldest go first.
+const DEAD_AGE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+const DEAD_MOST: i64 = 1_000_000;
+
+/// Creates the streams of push, or brings them up to the configuration.
+///
+/// # Errors
+/// NATS is not usable now.
+pub async fn ensure_push(bus: &Bus, config: &config::Stream, push: &config::Push) -> Result<(), StreamsError> {
+    for stream in declared_push(config, push) {
+        bus.jetstream
+            .create_or_update_stream(stream)
+            .await
+            .map_err(failed("creating a stream"))?;
+    }
+    Ok(())
+}
+
+/// The configuration of the streams of push.
+pub fn declared_push(config: &config::Stream, push: &config::Push) -> Vec<stream::Config> {
+    let base = |name: &str, subjects: &[&str]| stream::Config {
+        name: name.to_owned(),
+        subjects: subjects.iter().map(|it| (*it).to_owned()).collect(),
+        storage: stream::StorageType::File,
+        num_replicas: config.replicas,
+        allow_direct: true,
+        ..Default::default()
+    };
+    vec![
+        stream::Config {
+            max_messages_per_subject: 1,
+            // What a device has confirmed is forgotten when nothing that old is pushed any more.
+            allow_message_ttl: true,
+            ..base(subjects::DEVICES_STREAM, &subjects::DEVICES_SUBJECTS)
+        },
+        stream::Config {
+            retention: stream::RetentionPolicy::WorkQueue,
+            discard: stream::DiscardPolicy::New,
+            max_messages: JOBS_MOST,
+            max_age: push.ttl * 2,
+            duplicate_window: JOB_DUPLICATES.min(push.ttl * 2),
+            ..base(subjects::PUSH_JOBS_STREAM, &[subjects::PUSH_JOBS_WILDCARD])
+        },
+        stream::Config {
+            max_age: DEAD_AGE,
+            max_messages: DEAD_MOST,
+            ..base(subjects::PUSH_DEAD_STREAM, &[subjects::PUSH_DEAD_WILDCARD])
+        },
+        stream::Config {
+            max_age: config.max_age,
+            duplicate_window: config.duplicate_window,
+            ..base(subjects::PUSH_RECORDS_STREAM, &[subjects::PUSH_RECORDS_WILDCARD])
+        },
+    ]
+}
+
 /// How long the presence bucket remembers that a key was deleted: longer than anybody follows it without a pause.
 pub const PRESENCE_MARKERS: Duration = Duration::from_secs(60 * 60);
 

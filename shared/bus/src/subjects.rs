@@ -1,5 +1,6 @@
 //! Names of subjects and streams, built by typed functions so that no text from a client stands in one unescaped.
 
+use protocol::push::Platform;
 use protocol::rpc::ReceiptKind;
 use protocol::{ConversationId, UserId};
 
@@ -61,6 +62,8 @@ pub const SETTINGS_BUCKET: &str = "PARLEY";
 pub const MESSAGE_SERVICE: &str = "parley-message";
 /// Name under which the presence service answers the NATS services API.
 pub const PRESENCE_SERVICE: &str = "parley-presence";
+/// Name under which the push service answers the NATS services API.
+pub const PUSH_SERVICE: &str = "parley-push";
 /// KV bucket of the presence service: what users chose to appear as, and when they were last seen.
 pub const PRESENCE_BUCKET: &str = "PRESENCE";
 
@@ -149,6 +152,107 @@ pub fn presence_replica(replica: &str) -> String {
     format!("chat.presence.replica.{replica}")
 }
 
+/// Stream of what push knows of devices: registrations, owners of tokens, users' settings, and what devices that may be
+/// asleep have confirmed. One entry a subject.
+pub const DEVICES_STREAM: &str = "DEVICES";
+/// What the stream of devices takes.
+pub const DEVICES_SUBJECTS: [&str; 5] = [
+    "push.device.*.*",
+    "push.token.*",
+    "push.settings.*",
+    "push.settings.*.*",
+    "push.confirmed.*.*.*",
+];
+/// Registrations and settings: what is cached by user.
+pub const DEVICE_CHANGES: [&str; 3] = ["push.device.*.*", "push.settings.*", "push.settings.*.*"];
+
+/// A device's registration.
+pub fn device(user: &UserId, device: &str) -> String {
+    format!("push.device.{}.{}", escape(user.as_str()), escape(device))
+}
+
+/// All registrations of a user.
+pub fn devices(user: &UserId) -> String {
+    format!("push.device.{}.*", escape(user.as_str()))
+}
+
+/// Whose a token is. `digest` is that of the token: letters and digits.
+pub fn token(digest: &str) -> String {
+    format!("push.token.{digest}")
+}
+
+/// What a user wants to be notified of, in all conversations.
+pub fn notifications(user: &UserId) -> String {
+    format!("push.settings.{}", escape(user.as_str()))
+}
+
+/// What a user wants to be notified of in one conversation.
+pub fn conversation_notifications(user: &UserId, id: &ConversationId) -> String {
+    format!("push.settings.{}.{}", escape(user.as_str()), id.as_str())
+}
+
+/// The same of all of a user's conversations.
+pub fn all_conversation_notifications(user: &UserId) -> String {
+    format!("push.settings.{}.*", escape(user.as_str()))
+}
+
+/// The user whom a subject of [`DEVICE_CHANGES`] is about.
+pub fn changed_user(subject: &str) -> Option<UserId> {
+    let rest = subject.strip_prefix("push.")?;
+    let mut tokens = rest.split('.');
+    let kind = tokens.next()?;
+    let user = tokens.next()?;
+    matches!(kind, "device" | "settings")
+        .then(|| unescape(user))
+        .flatten()
+        .and_then(|user| UserId::parse(&user))
+}
+
+/// What a device has confirmed of a conversation.
+pub fn confirmed(user: &UserId, device: &str, id: &ConversationId) -> String {
+    format!(
+        "push.confirmed.{}.{}.{}",
+        escape(user.as_str()),
+        escape(device),
+        id.as_str()
+    )
+}
+
+/// Work-queue stream of the pushes to be made.
+pub const PUSH_JOBS_STREAM: &str = "PUSH_JOBS";
+/// What the stream of jobs takes.
+pub const PUSH_JOBS_WILDCARD: &str = "push.job.*.*";
+/// Stream of the pushes that were given up.
+pub const PUSH_DEAD_STREAM: &str = "PUSH_DEAD";
+/// What the stream of dead letters takes.
+pub const PUSH_DEAD_WILDCARD: &str = "push.dead.*.*";
+/// Stream of what was decided for each message and device, and what came of it.
+pub const PUSH_RECORDS_STREAM: &str = "PUSH_RECORDS";
+/// What the stream of records takes.
+pub const PUSH_RECORDS_WILDCARD: &str = "push.record.*.*";
+
+/// Jobs of one app at one provider.
+pub fn push_job(platform: Platform, app: &str) -> String {
+    format!("push.job.{}.{}", platform.as_str(), escape(app))
+}
+
+/// Provider and app of a subject of jobs.
+pub fn push_job_app(subject: &str) -> Option<(Platform, String)> {
+    let (platform, app) = subject.strip_prefix("push.job.")?.split_once('.')?;
+    let platform = Platform::ALL.into_iter().find(|it| it.as_str() == platform)?;
+    Some((platform, unescape(app)?))
+}
+
+/// Dead letters of one app at one provider.
+pub fn push_dead(platform: Platform, app: &str) -> String {
+    format!("push.dead.{}.{}", platform.as_str(), escape(app))
+}
+
+/// What was decided for a message.
+pub fn push_record(id: &ConversationId, seq: u64) -> String {
+    format!("push.record.{}.{seq}", id.as_str())
+}
+
 /// Any text as one subject token: letters, digits, `_` and `-` stand for themselves, every other byte is `=XX`.
 pub fn escape(text: &str) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
@@ -194,6 +298,22 @@ mod tests {
             prop_assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"=_-".contains(&b)));
             prop_assert_eq!(unescape(&token), Some(text));
         }
+    }
+
+    #[test]
+    fn what_a_subject_of_push_is_about_is_read_back() {
+        let id = ConversationId::parse("g00000000000000000000000000000000").unwrap();
+        let user = UserId::parse("a.b *").unwrap();
+        for subject in [
+            device(&user, "my phone"),
+            notifications(&user),
+            conversation_notifications(&user, &id),
+        ] {
+            assert_eq!(changed_user(&subject), Some(user.clone()), "{subject}");
+        }
+        assert_eq!(changed_user(&confirmed(&user, "d", &id)), None);
+        let job = push_job(Platform::Apns, "org.example.app");
+        assert_eq!(push_job_app(&job), Some((Platform::Apns, "org.example.app".into())));
     }
 
     #[test]

@@ -33,6 +33,12 @@ pub struct Envelope<'a> {
     /// Of a receipt in a large conversation: who is told of it, besides the user himself. See [`Told`].
     #[serde(default)]
     pub to: Option<Vec<Told>>,
+    /// Of a message: the sender's name as his token said it. Only for notifications.
+    #[serde(borrow, default)]
+    pub sender_name: Option<std::borrow::Cow<'a, str>>,
+    /// Of a message: the W3C trace context of the frame that sent it.
+    #[serde(borrow, default)]
+    pub traceparent: Option<std::borrow::Cow<'a, str>>,
     /// The client's frame, ready to be sent.
     #[serde(borrow)]
     pub frame: &'a RawValue,
@@ -57,6 +63,10 @@ pub struct Extras<'a> {
     pub conversation: Option<&'a str>,
     /// See [`Envelope::to`].
     pub to: Option<&'a [Told]>,
+    /// See [`Envelope::sender_name`].
+    pub sender_name: Option<&'a str>,
+    /// See [`Envelope::traceparent`].
+    pub traceparent: Option<&'a str>,
 }
 
 /// What an entry is, read from its frame without copying what nobody needs.
@@ -142,6 +152,11 @@ pub fn encode_with(frame: &ServerFrame, state_at: u64, extras: &Extras<'_>) -> V
     if let Some(to) = extras.to {
         text += &format!(r#","to":{}"#, serde_json::to_string(to).unwrap_or_default());
     }
+    for (name, value) in [("sender_name", extras.sender_name), ("traceparent", extras.traceparent)] {
+        if let Some(value) = value {
+            text += &format!(r#","{name}":{}"#, serde_json::to_string(value).unwrap_or_default());
+        }
+    }
     text += &format!(r#","frame":{}}}"#, frame.encode());
     text.into_bytes()
 }
@@ -205,6 +220,8 @@ mod tests {
             size: Some(4),
             conversation: Some("{}"),
             to: Some(&to),
+            sender_name: Some("Ann \"the\" first"),
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         };
         let bytes = encode_with(&frame, 0, &extras);
         let (envelope, _) = decode(&bytes).unwrap();
@@ -213,6 +230,8 @@ mod tests {
             (envelope.prev, envelope.size, envelope.to.as_deref()),
             (9, Some(4), Some(&to[..]))
         );
+        assert_eq!(envelope.sender_name.as_deref(), Some("Ann \"the\" first"));
+        assert!(envelope.traceparent.is_some_and(|it| it.starts_with("00-")));
         assert_eq!(
             (text(envelope.snapshot), text(envelope.conversation)),
             (Some("[1]".into()), Some("{}".into()))

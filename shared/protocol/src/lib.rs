@@ -12,6 +12,7 @@ pub mod http;
 pub mod ids;
 mod lenient;
 pub mod limits;
+pub mod push;
 pub mod rpc;
 pub mod server_frame;
 pub mod signal;

@@ -1,9 +1,13 @@
-//! Requests from the connection service to the message and the presence service, as JSON over the NATS services API.
+//! Requests between services, as JSON over the NATS services API: most are of the connection service.
 //!
 //! Each request names the user that the token named: the services believe the connection service in this and in nothing
 //! else.
 
+mod push;
+
 use serde::{Deserialize, Serialize};
+
+pub use push::*;
 
 use crate::client_frame::{ChosenStatus, MessageSend};
 use crate::http::{CreateConversation, Role, UpdateConversation};
@@ -43,6 +47,9 @@ pub trait Request: Serialize + for<'de> Deserialize<'de> + Send + 'static {
 pub struct SendMessage {
     /// The sender.
     pub user_id: UserId,
+    /// His name, where his token says it: for notifications.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender_name: Option<String>,
     /// The message.
     #[serde(flatten)]
     pub send: MessageSend,

@@ -128,6 +128,61 @@ pub async fn batch(bus: &Bus, stream: &str, query: &Query) -> Result<Batch, LogE
     }
 }
 
+/// Subjects of one request of [`last_of_each`]: those without wildcards match one entry each at most.
+const SUBJECTS_AT_ONCE: usize = 500;
+/// Entries of a page, where one subject matches too many.
+const PAGE: usize = 500;
+
+/// The last entry of every subject that matches one of `subjects`, which may hold wildcards; in no order.
+///
+/// # Errors
+/// NATS did not answer.
+pub async fn last_of_each(bus: &Bus, stream: &str, subjects: &[String]) -> Result<Vec<Record>, LogError> {
+    let mut records = Vec::new();
+    let mut waiting: Vec<&[String]> = subjects.chunks(SUBJECTS_AT_ONCE).collect();
+    while let Some(part) = waiting.pop() {
+        let query = Query {
+            multi_last: part.to_vec(),
+            batch: Some(SUBJECTS_MOST),
+            ..Query::default()
+        };
+        match batch(bus, stream, &query).await {
+            Ok(batch) if batch.pending == 0 => records.extend(batch.records),
+            Ok(_) | Err(LogError::TooManySubjects) => match part {
+                [one] => records.extend(pages(bus, stream, one).await?),
+                part => {
+                    let (left, right) = part.split_at(part.len() / 2);
+                    waiting.extend([left, right]);
+                }
+            },
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(records)
+}
+
+/// All entries that match, in pages: of a stream that keeps one entry a subject.
+async fn pages(bus: &Bus, stream: &str, subject: &str) -> Result<Vec<Record>, LogError> {
+    let (mut all, mut from) = (Vec::new(), 1);
+    loop {
+        let query = Query {
+            seq: Some(from),
+            next_by_subj: Some(subject.to_owned()),
+            batch: Some(PAGE),
+            ..Query::default()
+        };
+        let page = batch(bus, stream, &query).await?;
+        let Some(last) = page.records.last() else {
+            return Ok(all);
+        };
+        from = last.position + 1;
+        all.extend(page.records);
+        if page.pending == 0 {
+            return Ok(all);
+        }
+    }
+}
+
 fn header<'a>(headers: Option<&'a HeaderMap>, name: &str) -> Option<&'a str> {
     headers?.get(name).map(async_nats::HeaderValue::as_str)
 }

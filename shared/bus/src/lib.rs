@@ -13,6 +13,7 @@ pub mod rpc;
 pub mod streams;
 pub mod subjects;
 pub mod tail;
+pub mod write;
 
 pub use connect::Bus;
 pub use log::{Appended, Log, LogError, Record};

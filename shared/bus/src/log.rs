@@ -1,7 +1,5 @@
 //! The log: appending by compare-and-set, and reading what was appended.
 
-use async_nats::jetstream::context::PublishErrorKind;
-use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use protocol::ConversationId;
 
@@ -9,6 +7,7 @@ use crate::Bus;
 use crate::direct::{self, Query};
 use crate::streams::{self, StreamState, StreamsError};
 use crate::subjects::{self, Lane};
+use crate::write::{Terms, write};
 
 /// The log of a deployment. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -104,31 +103,12 @@ impl Log {
         expected: u64,
         payload: Vec<u8>,
     ) -> Result<Appended, LogError> {
-        if !self.bus.is_up() {
-            return Err(LogError::Away("not connected".into()));
-        }
-        let mut message = PublishMessage::build()
-            .payload(payload.into())
-            .expected_last_subject_sequence(expected);
-        if let Some(id) = message_id {
-            message = message.message_id(id);
-        }
-        let sent = self.bus.jetstream.send_publish(subject, message).await;
-        let acked = match sent {
-            Ok(ack) => ack.await,
-            Err(error) => Err(error),
+        let terms = Terms {
+            expected: Some(expected),
+            message_id,
+            ..Terms::default()
         };
-        match acked {
-            Ok(ack) => Ok(Appended {
-                position: ack.sequence,
-                duplicate: ack.duplicate,
-            }),
-            Err(error) => Err(match error.kind() {
-                PublishErrorKind::WrongLastSequence => LogError::Conflict,
-                PublishErrorKind::Other | PublishErrorKind::MaxPayloadExceeded => LogError::Refused(error.to_string()),
-                _ => LogError::Away(error.to_string()),
-            }),
-        }
+        write(&self.bus, subject, payload.into(), terms).await
     }
 
     /// The last entry of a subject.

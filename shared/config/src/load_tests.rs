@@ -324,5 +324,8 @@ fn a_provider_with_a_key_needs_what_belongs_to_it() {
     assert!(message(&whole[..3]).starts_with("PARLEY_PUSH__APNS__APPS: expected bundle ids"));
     assert!(message(&[("PARLEY_PUSH__WEBPUSH__KEY_FILE", "/run/k")]).starts_with("PARLEY_PUSH__WEBPUSH__SUBJECT:"));
     let url = message(&[("PARLEY_PUSH__FCM__URL", "http://fcm.example")]);
-    assert!(url.starts_with("PARLEY_PUSH__FCM__URL: expected a URL such as https://"), "{url}");
+    assert!(
+        url.starts_with("PARLEY_PUSH__FCM__URL: expected a URL such as https://"),
+        "{url}"
+    );
 }

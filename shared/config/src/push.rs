@@ -179,10 +179,7 @@ impl Apns {
         if self.key_file.is_none() {
             return Ok(());
         }
-        for (key, value) in [
-            ("push.apns.key_id", &self.key_id),
-            ("push.apns.team_id", &self.team_id),
-        ] {
+        for (key, value) in [("push.apns.key_id", &self.key_id), ("push.apns.team_id", &self.team_id)] {
             if value.as_deref().is_none_or(str::is_empty) {
                 return Err(invalid(key, "nothing"));
             }

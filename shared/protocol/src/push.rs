@@ -250,7 +250,6 @@ impl Notifications {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,164 @@
+//! The service's life: read the keys, connect, make the streams, plan and push, drain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bus::rpc::Server;
+use bus::streams::{self, StreamsError};
+use bus::subjects::PUSH_SERVICE;
+use bus::{Bus, Lane};
+use config::{Config, ConfigError};
+use lifecycle::{Readiness, Shutdown, Tasks, Unavailable, admin};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use crate::provider::Providers;
+use crate::service::Service;
+use crate::{badges, jobs, notifications, planner};
+
+/// Requests under way at once, of each kind; more wait in NATS.
+const REQUESTS_MOST: usize = 128;
+/// How long a drain waits for requests under way.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long it waits for pushes under way; what is not done then comes again elsewhere.
+const DRAIN: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(200);
+/// Between looks at the link.
+const WATCH: Duration = Duration::from_millis(500);
+
+/// Runs the service until the shutdown: `admin` is the private listener for probes and metrics.
+///
+/// # Errors
+/// [`ConfigError`] and [`Unavailable`] at the start; afterwards only when a part of the service crashes.
+pub(crate) async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    // Before anything is connected to: a key that cannot be read is a wrong setting.
+    let providers = Providers::new(&config.push)?;
+    let readiness = Readiness::new(&["nats", "streams", "endpoints"]);
+    // Probes are answered until everything else has ended.
+    let last = Shutdown::new();
+    let probes = Tasks::new(shutdown.clone());
+    probes.spawn("admin", admin::serve(admin, readiness.clone(), last.clone()));
+    let tasks = Tasks::new(shutdown.clone());
+    let served = tokio::select! {
+        started = start(&config, providers, &readiness) => match started {
+            Ok(service) => serve(Arc::new(service), &readiness, &tasks, &shutdown).await,
+            Err(error) => Err(error),
+        },
+        () = shutdown.triggered() => Ok(()),
+    };
+    shutdown.trigger();
+    let ended = tokio::time::timeout(DRAIN, tasks.wait()).await;
+    last.trigger();
+    // Pushes that are still under way are made again by another replica.
+    let ended = ended.unwrap_or_else(|_| {
+        tracing::warn!("some pushes were under way for too long: they are made again");
+        Ok(())
+    });
+    served.and(ended).and(probes.wait().await)
+}
+
+async fn start(config: &Config, providers: Providers, readiness: &Readiness) -> anyhow::Result<Service> {
+    let bus = Bus::connect(&config.nats, PUSH_SERVICE).await.map_err(|error| {
+        let text = error.to_string();
+        let (setting, problem) = text.split_once(": ").unwrap_or(("PARLEY_NATS__URL", &text));
+        match error {
+            bus::connect::ConnectError::Unreachable { .. } => {
+                anyhow::Error::new(Unavailable::new("PARLEY_NATS__URL", problem))
+            }
+            bus::connect::ConnectError::Credentials(_) => ConfigError::new(setting, problem).into(),
+        }
+    })?;
+    readiness.set("nats", true);
+    let started = Instant::now();
+    loop {
+        match ensure(&bus, config).await {
+            Ok(()) => break,
+            Err(error @ StreamsError::OtherPartitions { .. }) => {
+                let text = error.to_string();
+                let problem = text.strip_prefix("PARLEY_STREAM__PARTITIONS ").unwrap_or(&text);
+                return Err(ConfigError::new("PARLEY_STREAM__PARTITIONS", problem).into());
+            }
+            Err(error) if started.elapsed() >= config.nats.wait => {
+                return Err(Unavailable::new("PARLEY_NATS__URL", error.to_string()).into());
+            }
+            Err(error) => tracing::info!(%error, "waiting for JetStream"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+    readiness.set("streams", true);
+    Ok(Service::new(bus, config.stream.clone(), config.push.clone(), providers))
+}
+
+async fn ensure(bus: &Bus, config: &Config) -> Result<(), StreamsError> {
+    streams::ensure(bus, &config.stream).await?;
+    streams::ensure_push(bus, &config.stream, &config.push).await
+}
+
+async fn serve(service: Arc<Service>, readiness: &Readiness, tasks: &Tasks, shutdown: &Shutdown) -> anyhow::Result<()> {
+    tasks.spawn("users", service.users.clone().follow(shutdown.clone()));
+    tasks.spawn("jobs", jobs::run(service.clone(), shutdown.clone()));
+    tasks.spawn("badges", badges::run(service.clone(), shutdown.clone()));
+    for lane in service.log.lanes().filter(|lane| *lane != Lane::Receipts) {
+        let name = format!("planner of {}", lane.stream());
+        tasks.spawn(name, planner::run(service.clone(), lane, shutdown.clone()));
+    }
+    tasks.spawn("watch", watch(service.clone(), readiness.clone(), shutdown.clone()));
+    let server = endpoints(&service)
+        .await
+        .map_err(anyhow::Error::msg)
+        .context("announcing the endpoints")?;
+    readiness.set("endpoints", true);
+    shutdown.triggered().await;
+    readiness.set("endpoints", false);
+    server.stop(GRACE).await;
+    Ok(())
+}
+
+/// Says whether NATS is there, and makes streams anew that were deleted.
+async fn watch(service: Arc<Service>, readiness: Readiness, shutdown: Shutdown) -> anyhow::Result<()> {
+    loop {
+        let is_up = service.bus.is_up();
+        readiness.set("nats", is_up);
+        if is_up && let Err(error) = streams::ensure_push(&service.bus, &service.stream, &service.settings).await {
+            tracing::debug!(%error, "the streams of push could not be checked");
+        }
+        tokio::select! {
+            () = shutdown.triggered() => return Ok(()),
+            () = tokio::time::sleep(WATCH) => {}
+        }
+    }
+}
+
+async fn endpoints(service: &Arc<Service>) -> Result<Server, String> {
+    /// An endpoint that calls a method of the service.
+    macro_rules! endpoint {
+        ($service:expr, $method:ident) => {{
+            let service = $service.clone();
+            move |request| {
+                let service = service.clone();
+                async move { service.$method(request).await }
+            }
+        }};
+    }
+    let mut server = Server::start(&service.bus, PUSH_SERVICE).await?;
+    server.endpoint(REQUESTS_MOST, endpoint!(service, register)).await?;
+    server.endpoint(REQUESTS_MOST, endpoint!(service, devices)).await?;
+    server.endpoint(REQUESTS_MOST, endpoint!(service, remove)).await?;
+    server.endpoint(REQUESTS_MOST, endpoint!(service, info)).await?;
+    let bus = service.bus.clone();
+    server
+        .endpoint(REQUESTS_MOST, move |request| {
+            let bus = bus.clone();
+            async move { notifications::set(&bus, request).await }
+        })
+        .await?;
+    let bus = service.bus.clone();
+    server
+        .endpoint(REQUESTS_MOST, move |request| {
+            let bus = bus.clone();
+            async move { notifications::set_of_conversation(&bus, request).await }
+        })
+        .await?;
+    Ok(server)
+}

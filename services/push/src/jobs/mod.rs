@@ -1,0 +1,13 @@
+//! Jobs: pushes to be made, in a work-queue stream with a queue for each provider's app.
+
+mod attempt;
+mod backoff;
+mod breaker;
+mod check;
+pub(crate) mod dead;
+mod job;
+mod lanes;
+mod worker;
+
+pub(crate) use job::{Job, Message, Task, VERSION};
+pub(crate) use lanes::{Lanes, run, stored};

@@ -1,0 +1,120 @@
+//! What was decided for each device and message, and what came of it: kept for as long as the log, for a message's
+//! timeline. Also what tells a message that comes again after the stream of jobs has forgotten it.
+
+use std::collections::HashSet;
+
+use async_nats::jetstream::context::PublishAckFuture;
+use bus::direct::{self, Query};
+use bus::subjects::{self, PUSH_RECORDS_STREAM};
+use bus::{Bus, LogError};
+use protocol::push::Platform;
+use protocol::{ConversationId, Timestamp, UserId};
+use serde::{Deserialize, Serialize};
+
+use crate::decide::Reason;
+
+/// Devices of one record: a large group's are in several.
+const TOGETHER: usize = 500;
+const PAGE: usize = 500;
+
+/// One entry.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) v: u32,
+    pub(crate) at: Timestamp,
+    pub(crate) devices: Vec<Fate>,
+}
+
+/// What became of one device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fate {
+    pub(crate) user_id: UserId,
+    pub(crate) device_id: String,
+    pub(crate) platform: Platform,
+    #[serde(flatten)]
+    pub(crate) step: Step,
+}
+
+/// How far a push has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub(crate) enum Step {
+    /// It is to be made.
+    Queued,
+    /// It is not to be made.
+    Suppressed { reason: Reason },
+    /// The provider has it.
+    Sent { attempt: u32 },
+    /// The token is dead.
+    Gone { reason: String },
+    /// It was given up.
+    Dead { reason: String, attempt: u32 },
+}
+
+/// Writes what became of devices. The futures are the acks.
+///
+/// # Errors
+/// NATS is away.
+pub(crate) async fn write(
+    bus: &Bus,
+    id: &ConversationId,
+    seq: u64,
+    devices: Vec<Fate>,
+) -> Result<Vec<PublishAckFuture>, LogError> {
+    let mut acks = Vec::new();
+    let mut devices = devices.into_iter().peekable();
+    while devices.peek().is_some() {
+        let record = Record {
+            v: 1,
+            at: Timestamp::now(),
+            devices: devices.by_ref().take(TOGETHER).collect(),
+        };
+        let payload = serde_json::to_vec(&record).unwrap_or_default();
+        let sent = bus
+            .jetstream
+            .publish(subjects::push_record(id, seq), payload.into())
+            .await;
+        acks.push(sent.map_err(|error| LogError::Away(error.to_string()))?);
+    }
+    Ok(acks)
+}
+
+/// All that is recorded of a message, oldest first.
+///
+/// # Errors
+/// NATS did not answer.
+pub(crate) async fn read(bus: &Bus, id: &ConversationId, seq: u64) -> Result<Vec<Record>, LogError> {
+    let (mut all, mut from) = (Vec::new(), 1);
+    loop {
+        let query = Query {
+            seq: Some(from),
+            next_by_subj: Some(subjects::push_record(id, seq)),
+            batch: Some(PAGE),
+            ..Query::default()
+        };
+        let page = direct::batch(bus, PUSH_RECORDS_STREAM, &query).await?;
+        let Some(last) = page.records.last() else {
+            return Ok(all);
+        };
+        from = last.position + 1;
+        let pending = page.pending;
+        all.extend(
+            page.records
+                .iter()
+                .filter_map(|it| serde_json::from_slice(&it.payload).ok()),
+        );
+        if pending == 0 {
+            return Ok(all);
+        }
+    }
+}
+
+/// The devices for which a message is decided.
+///
+/// # Errors
+/// NATS did not answer.
+pub(crate) async fn decided(bus: &Bus, id: &ConversationId, seq: u64) -> Result<HashSet<(UserId, String)>, LogError> {
+    let records = read(bus, id, seq).await?;
+    let fates = records.into_iter().flat_map(|it| it.devices);
+    Ok(fates.map(|it| (it.user_id, it.device_id)).collect())
+}

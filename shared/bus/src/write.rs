@@ -1,0 +1,56 @@
+//! Writing one entry of a stream and waiting until it is stored.
+
+use std::time::Duration;
+
+use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::message::PublishMessage;
+use bytes::Bytes;
+
+use crate::Bus;
+use crate::log::{Appended, LogError};
+
+/// On what conditions an entry is written, and for how long it is kept.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms<'a> {
+    /// Only if the last entry on its subject is the one at this stream sequence; 0: there is none.
+    pub expected: Option<u64>,
+    /// Only if the stream has not seen this id within its duplicate window. Checked after `expected` (seen on 2.15.1).
+    pub message_id: Option<&'a str>,
+    /// Kept no longer than this, at least a second; of a stream that allows it.
+    pub ttl: Option<Duration>,
+}
+
+/// Writes an entry.
+///
+/// # Errors
+/// [`LogError`]; after [`LogError::Away`] it may have been written or may yet be.
+pub async fn write(bus: &Bus, subject: String, payload: Bytes, terms: Terms<'_>) -> Result<Appended, LogError> {
+    if !bus.is_up() {
+        return Err(LogError::Away("not connected".into()));
+    }
+    let mut message = PublishMessage::build().payload(payload);
+    if let Some(expected) = terms.expected {
+        message = message.expected_last_subject_sequence(expected);
+    }
+    if let Some(id) = terms.message_id {
+        message = message.message_id(id);
+    }
+    if let Some(ttl) = terms.ttl {
+        message = message.ttl(ttl);
+    }
+    let acked = match bus.jetstream.send_publish(subject, message).await {
+        Ok(ack) => ack.await,
+        Err(error) => Err(error),
+    };
+    match acked {
+        Ok(ack) => Ok(Appended {
+            position: ack.sequence,
+            duplicate: ack.duplicate,
+        }),
+        Err(error) => Err(match error.kind() {
+            PublishErrorKind::WrongLastSequence => LogError::Conflict,
+            PublishErrorKind::Other | PublishErrorKind::MaxPayloadExceeded => LogError::Refused(error.to_string()),
+            _ => LogError::Away(error.to_string()),
+        }),
+    }
+}

@@ -3,6 +3,7 @@
 //! Each shows at least all that was acked before the request began: it notes the log's end first, waits until the
 //! projection has passed it, and only then asks MongoDB. All within two seconds, also while MongoDB is away.
 
+mod audience;
 mod conversations;
 mod history;
 mod logged;

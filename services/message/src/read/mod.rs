@@ -11,6 +11,8 @@ mod members;
 mod page;
 mod room;
 mod show;
+mod unread;
+mod view;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -25,6 +25,9 @@ const CREATES_MOST: usize = 64;
 const CHANGES_MOST: usize = 64;
 const ROOMS_MOST: usize = 256;
 const READS_MOST: usize = 64;
+const AUDIENCES_MOST: usize = 256;
+/// Each is many queries; whoever reads history shares MongoDB's connections with them.
+const COUNTS_MOST: usize = 4;
 /// How long a drain waits for requests under way.
 const GRACE: Duration = Duration::from_secs(4);
 /// How often the streams' identities are compared with those known.
@@ -165,6 +168,8 @@ async fn endpoints(service: &Service) -> Result<Server, String> {
     server.endpoint(CREATES_MOST, endpoint!(service, create, now)).await?;
     server.endpoint(CHANGES_MOST, endpoint!(service, change, now)).await?;
     server.endpoint(ROOMS_MOST, endpoint!(service, room)).await?;
+    server.endpoint(AUDIENCES_MOST, endpoint!(service, audience)).await?;
+    server.endpoint(COUNTS_MOST, endpoint!(service, unread)).await?;
     server.endpoint(READS_MOST, endpoint!(service, conversation)).await?;
     server.endpoint(READS_MOST, endpoint!(service, conversations)).await?;
     server.endpoint(READS_MOST, endpoint!(service, history)).await?;

@@ -19,6 +19,7 @@ use crate::service::Service;
 /// Requests under way at once, of each kind; more wait in NATS.
 const LOOKS_MOST: usize = 256;
 const STATUSES_MOST: usize = 128;
+const SESSIONS_MOST: usize = 128;
 /// Entries of the bucket that wait for the loop.
 const BUCKET_QUEUE: usize = 1_024;
 /// How long a drain waits for requests under way.
@@ -129,6 +130,13 @@ async fn endpoints(service: &Arc<Service>) -> Result<Server, String> {
         .endpoint(STATUSES_MOST, move |request| {
             let service = setting.clone();
             async move { service.set_status(request).await }
+        })
+        .await?;
+    let listing = service.clone();
+    server
+        .endpoint(SESSIONS_MOST, move |request| {
+            let service = listing.clone();
+            async move { service.sessions(request).await }
         })
         .await?;
     Ok(server)

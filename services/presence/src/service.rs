@@ -6,7 +6,7 @@ use std::time::Duration;
 use bus::direct::{self, Query};
 use bus::{Bus, streams, subjects};
 use parking_lot::Mutex;
-use protocol::rpc::{LookAround, SetStatus, Sight};
+use protocol::rpc::{Connections, LookAround, ReadSessions, SetStatus, Sight};
 use protocol::server_frame::Status;
 use protocol::{Refusal, Timestamp, UserId};
 use tokio::sync::watch;
@@ -28,6 +28,8 @@ const STORE_WAIT: Duration = Duration::from_millis(600);
 const WATCH_WAIT: Duration = Duration::from_millis(250);
 /// Answers with more entries are measured before they are sent.
 const ENTRIES_UNMEASURED: usize = 2_000;
+/// The same of devices, whose names may be long.
+const DEVICES_UNMEASURED: usize = 1_000;
 
 /// What the loop and the endpoints share.
 #[derive(Debug)]
@@ -80,6 +82,23 @@ impl Service {
         fit(&mut sight, self.bus.payload_bytes_most());
         metrics::histogram!("parley_presence_look_seconds").record(started.elapsed().as_secs_f64());
         Ok(sight)
+    }
+
+    /// Which devices users are connected from.
+    ///
+    /// # Errors
+    /// `unavailable` while this replica cannot be sure that it knows.
+    pub(crate) async fn sessions(&self, request: ReadSessions) -> Result<Connections, Refusal> {
+        let current = self.until(|core| {
+            let current = core.is_current(None, Now::real());
+            current.then(|| core.connections(&request.users))
+        });
+        let Ok(mut connections) = timeout(REPORT_WAIT, current).await else {
+            metrics::counter!("parley_presence_sessions_late_total").increment(1);
+            return Err(Refusal::unavailable("it is not known for sure who is connected"));
+        };
+        fit_devices(&mut connections, self.bus.payload_bytes_most());
+        Ok(connections)
     }
 
     /// Stores how a user wants to appear; when it is answered, it is so for whoever asks this replica.
@@ -196,9 +215,28 @@ fn fit(sight: &mut Sight, bytes_most: usize) {
     }
 }
 
+/// Of users with so many devices that they fit no message only the first are told of: those in the foreground.
+fn fit_devices(connections: &mut Connections, bytes_most: usize) {
+    while connections.users.iter().map(|it| it.devices.len()).sum::<usize>() > DEVICES_UNMEASURED {
+        let bytes = serde_json::to_vec(&connections).map_or(0, |bytes| bytes.len());
+        if bytes <= bytes_most {
+            return;
+        }
+        metrics::counter!("parley_presence_sessions_cut_total").increment(1);
+        for user in &mut connections.users {
+            user.devices.truncate(user.devices.len().div_ceil(2));
+        }
+        if connections.users.iter().all(|it| it.devices.len() <= 1) {
+            return;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use protocol::UserId;
+    use protocol::client_frame::AppState;
+    use protocol::rpc::UserConnections;
 
     use super::*;
 
@@ -218,5 +256,31 @@ mod tests {
         };
         fit(&mut small, 1_000_000);
         assert!(!small.cut && small.present.len() == 5_000);
+    }
+
+    #[test]
+    fn of_users_with_too_many_devices_those_in_the_foreground_are_told_of() {
+        let devices = |user: usize| {
+            let device = |number| (format!("{user}-{number:0>120}"), AppState::Background);
+            let foreground = (format!("{user}-phone"), AppState::Foreground);
+            [foreground].into_iter().chain((0..99).map(device)).collect()
+        };
+        let user = |number: usize| UserConnections {
+            user_id: UserId::parse(&number.to_string()).unwrap(),
+            dnd: false,
+            devices: devices(number),
+        };
+        let mut connections = Connections {
+            users: (0..200).map(user).collect(),
+        };
+        fit_devices(&mut connections, 1_000_000);
+        assert!(serde_json::to_vec(&connections).unwrap().len() <= 1_000_000);
+        assert!(
+            connections
+                .users
+                .iter()
+                .all(|it| it.devices[0].1 == AppState::Foreground)
+        );
+        assert!(connections.users.iter().all(|it| it.devices.len() > 10));
     }
 }

@@ -51,7 +51,16 @@ pub async fn send(
     let conversation_id = ConversationId::parse(&conversation).ok_or_else(Refusal::no_conversation)?;
     send.conversation_id = conversation;
     let client_id = send.client_id.clone();
-    let sent = bus::rpc::call(app.hub.log.bus(), &SendMessage { user_id, send }, DEADLINE).await?;
+    let sent = bus::rpc::call(
+        app.hub.log.bus(),
+        &SendMessage {
+            user_id,
+            sender_name: None,
+            send,
+        },
+        DEADLINE,
+    )
+    .await?;
     app.hub.lanes[app.hub.lane_of(&conversation_id)].note(sent.position);
     let status = if sent.duplicate {
         StatusCode::OK

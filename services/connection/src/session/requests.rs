@@ -167,7 +167,16 @@ impl Requests {
             let result = if left.is_zero() {
                 Err(Refusal::unavailable("the service is slow: it was not sent, try again"))
             } else {
-                sends.call(&SendMessage { user_id, send: *send }, left).await
+                sends
+                    .call(
+                        &SendMessage {
+                            user_id,
+                            sender_name: None,
+                            send: *send,
+                        },
+                        left,
+                    )
+                    .await
             };
             Outcome::Sent {
                 conversation,

@@ -60,7 +60,7 @@ pub(crate) fn entry(
             snapshot,
             size,
             conversation,
-            to: None,
+            ..Extras::default()
         };
         let payload = envelope::encode_with(&frame, 0, &extras);
         if payload.len() <= bytes_most {

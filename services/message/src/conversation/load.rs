@@ -51,6 +51,15 @@ impl Service {
         }
     }
 
+    /// The conversation's state as of an entry that was its last one after the request began, whoever asks.
+    ///
+    /// # Errors
+    /// `not_found` for absent conversations, `unavailable`.
+    pub(crate) async fn state_now(&self, conversation: &Arc<Conversation>) -> Result<State, Refusal> {
+        let mut slot = conversation.state.lock().await;
+        self.refresh(conversation, &mut slot).await
+    }
+
     /// A copy of what a conversation's slot holds, which is loaded where it holds nothing.
     pub(crate) async fn known(
         &self,

@@ -3,6 +3,7 @@
 //! Each shows at least all that was acked before the request began: it notes the log's end first, waits until the
 //! projection has passed it, and only then asks MongoDB. All within two seconds, also while MongoDB is away.
 
+mod audience;
 mod conversations;
 mod history;
 mod logged;
@@ -10,6 +11,8 @@ mod members;
 mod page;
 mod room;
 mod show;
+mod unread;
+mod view;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -70,6 +70,14 @@ pub(crate) struct SenderDocument {
     pub(crate) sender: UserId,
 }
 
+/// Key and sender, of a message.
+#[derive(Debug, Deserialize)]
+pub(crate) struct BriefDocument {
+    #[serde(rename = "_id")]
+    pub(crate) key: EventKey,
+    pub(crate) sender: UserId,
+}
+
 /// Key and time, of a message that was sent before.
 #[derive(Debug, Deserialize)]
 pub(crate) struct SentDocument {

@@ -60,19 +60,36 @@ pub(crate) fn heads(ids: &[ConversationId]) -> Document {
     query
 }
 
+/// Of many conversations what tells which of their messages a member has not read.
+pub(crate) fn ends(ids: &[ConversationId]) -> Document {
+    let mut query = conversations(ids);
+    let wanted = doc! { "_id": 1, "last": 1, "state.size": 1, "state.history": 1, "shows": 1 };
+    query.insert("projection", wanted);
+    query
+}
+
 /// What is there of a member while he is one: of one who has left, `m` holds only that.
 fn present() -> Document {
     doc! { "$gte": 1_i64 }
 }
 
-/// The present memberships of a user.
-pub(crate) fn memberships(user: &UserId) -> Document {
+fn present_of(user: &UserId) -> Document {
     let from = doc! { "u": user.as_str(), "c": Bson::MinKey };
     let to = doc! { "u": user.as_str(), "c": Bson::MaxKey };
-    find(
-        MEMBERS,
-        doc! { "_id": { "$gte": from, "$lte": to }, "m.since": present() },
-    )
+    doc! { "_id": { "$gte": from, "$lte": to }, "m.since": present() }
+}
+
+/// The present memberships of a user.
+pub(crate) fn memberships(user: &UserId) -> Document {
+    find(MEMBERS, present_of(user))
+}
+
+/// The present memberships of many users, with what they have read.
+pub(crate) fn memberships_of(users: &[UserId]) -> Document {
+    let users: Vec<Document> = users.iter().map(present_of).collect();
+    let mut query = find(MEMBERS, doc! { "$or": users });
+    query.insert("projection", doc! { "_id": 1, "m": 1, "read": 1 });
+    query
 }
 
 /// Some memberships of all users, in the order of their keys, after one of them.
@@ -187,6 +204,15 @@ pub(crate) fn unread(id: &ConversationId, user: &UserId, from: u64, to: u64, lim
     query
 }
 
+/// Who sent the last messages within inclusive bounds, newest first, with their keys.
+pub(crate) fn recent(id: &ConversationId, from: u64, to: u64, limit: i64) -> Document {
+    let range = doc! { "$gte": key(id, from), "$lte": key(id, to) };
+    let filter = doc! { "_id": range, "t": MESSAGE };
+    let mut query = limited(MESSAGES, filter, doc! { "_id": -1 }, limit);
+    query.insert("projection", doc! { "_id": 1, "sender": 1 });
+    query
+}
+
 /// The last messages of a conversation: only their keys, to be counted.
 pub(crate) fn last_keys(id: &ConversationId, limit: i64) -> Document {
     let mut query = history(id, 0, u64::MAX, false, limit);
@@ -230,7 +256,9 @@ pub fn samples() -> Vec<(&'static str, Document)> {
         ("conversation", conversation(&id)),
         ("conversations", conversations(&ids)),
         ("heads", heads(&ids)),
+        ("ends", ends(&ids)),
         ("memberships", memberships(&ann)),
+        ("memberships_of", memberships_of(&[ann.clone(), bob.clone()])),
         ("all_members", all_members(Some(&(ann.clone(), id.clone())), 100)),
         ("member", member(&ann, &id)),
         (
@@ -245,6 +273,7 @@ pub fn samples() -> Vec<(&'static str, Document)> {
         ("history_newest_first", history(&id, 0, 100, false, 51)),
         ("history_oldest_first", history(&id, 0, 100, true, 51)),
         ("unread", unread(&id, &ann, 1, 100, 100)),
+        ("recent", recent(&id, 1, 100, 200)),
         ("last_keys", last_keys(&id, 100)),
         ("senders", senders(&id, 0, 100, 100)),
         ("sent", sent(&id, &ann, &ClientId::generate())),

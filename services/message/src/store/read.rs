@@ -4,7 +4,7 @@ use protocol::server_frame::MessageIncoming;
 use protocol::{ClientId, ConversationId, Timestamp, UserId, limits};
 
 use super::conversation::{HeadOnly, state_of};
-use super::documents::{EventDocument, KeyOnly, SenderDocument, SentDocument, time, unsigned};
+use super::documents::{BriefDocument, EventDocument, KeyOnly, SenderDocument, SentDocument, time, unsigned};
 use super::queries::MemberPage;
 use super::{ConversationDocument, MemberDocument, Store, StoreError, queries};
 use crate::conversation::State;
@@ -47,9 +47,26 @@ impl Store {
         self.find(queries::conversations(ids)).await
     }
 
+    /// Conversations' documents, in no order: no more of each than what tells which of its messages a member has not
+    /// read.
+    pub(crate) async fn ends(&self, ids: &[ConversationId]) -> Result<Vec<ConversationDocument>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.find(queries::ends(ids)).await
+    }
+
     /// A user's present memberships, in no order.
     pub(crate) async fn memberships(&self, user: &UserId) -> Result<Vec<MemberDocument>, StoreError> {
         self.find(queries::memberships(user)).await
+    }
+
+    /// The present memberships of many users, in no order: no more of each than whether and up to where he has read.
+    pub(crate) async fn memberships_of(&self, users: &[UserId]) -> Result<Vec<MemberDocument>, StoreError> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.find(queries::memberships_of(users)).await
     }
 
     /// Memberships of all users, by key, after one of them.
@@ -169,6 +186,18 @@ impl Store {
             .find::<KeyOnly>(queries::unread(id, user, from, to, limit))
             .await?
             .len())
+    }
+
+    /// `seq` and sender of the last messages within inclusive bounds, newest first.
+    pub(crate) async fn recent(
+        &self,
+        id: &ConversationId,
+        from: u64,
+        to: u64,
+        limit: i64,
+    ) -> Result<Vec<(u64, UserId)>, StoreError> {
+        let found = self.find::<BriefDocument>(queries::recent(id, from, to, limit)).await?;
+        Ok(found.into_iter().map(|it| (unsigned(it.key.seq), it.sender)).collect())
     }
 
     /// How many messages there are, at most `limit`.

@@ -13,6 +13,7 @@ mod query;
 mod replicas;
 mod rooms;
 mod seen;
+mod sessions;
 mod sync;
 mod table;
 mod told;

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
+use protocol::client_frame::ChosenStatus;
 use protocol::limits::PRESENT_LISTED;
-use protocol::rpc::{LookAround, Sight};
+use protocol::rpc::{Connections, LookAround, Sight, UserConnections};
 use protocol::server_frame::{Presence, Status};
 use protocol::{Timestamp, UserId};
 
@@ -62,6 +63,20 @@ impl Core {
             present,
             presence,
             ..Sight::default()
+        }
+    }
+
+    /// Of these users, who is connected or does not want to be disturbed. Whoever is in his grace is not connected.
+    pub(crate) fn connections(&self, users: &[UserId]) -> Connections {
+        let mut asked = HashSet::new();
+        let connections = |user: &UserId| UserConnections {
+            dnd: self.table.users.chosen(user) == ChosenStatus::Dnd,
+            devices: self.table.users.devices(user),
+            user_id: user.clone(),
+        };
+        let users = users.iter().filter(|user| asked.insert(*user)).map(connections);
+        Connections {
+            users: users.filter(|it| it.dnd || !it.devices.is_empty()).collect(),
         }
     }
 

@@ -10,7 +10,8 @@ use protocol::{ConversationId, Timestamp, UserId};
 use super::node::Node;
 use super::now::Now;
 use super::rooms::{Leaving, Place, Rooms};
-use super::users::{Activity, Users};
+use super::sessions::Sessions;
+use super::users::Users;
 
 /// Something that others see. The order is that in which things are told: somebody is online before he joins.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,9 +92,7 @@ impl Table {
 
     pub(crate) fn apply(&mut self, node: &mut Node, report: &Report, now: Now) {
         for UserSessions { user_id, sessions } in &report.users {
-            let active = sessions.iter().any(|it| !it.idle);
-            let activity = if active { Activity::Active } else { Activity::Idle };
-            self.on_sessions(node, user_id, (!sessions.is_empty()).then_some(activity), now);
+            self.on_sessions(node, user_id, Sessions::of(sessions), now);
         }
         for room in &report.rooms {
             let RoomPresence {
@@ -193,10 +192,10 @@ impl Table {
         self.rooms.contains(place) && !self.users.is_invisible(&place.1)
     }
 
-    fn on_sessions(&mut self, node: &mut Node, user: &UserId, activity: Option<Activity>, now: Now) {
-        if let Some(activity) = activity {
+    fn on_sessions(&mut self, node: &mut Node, user: &UserId, sessions: Option<Sessions>, now: Now) {
+        if let Some(sessions) = sessions {
             node.users.insert(user.clone());
-            self.users.enter(node.key, user, activity);
+            self.users.enter(node.key, user, sessions);
         } else {
             node.users.remove(user);
             self.users.leave(node.key, user, now.time, now);

@@ -3,30 +3,22 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use protocol::client_frame::ChosenStatus;
+use protocol::client_frame::{AppState, ChosenStatus};
 use protocol::server_frame::Status;
 use protocol::{Timestamp, UserId};
 
 use super::deadlines::Deadlines;
 use super::node::NodeKey;
 use super::now::Now;
+use super::sessions::{self, Activity, Sessions};
 
 /// Whoever comes back within it was never away to others.
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
 
-/// The most active of a user's sessions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Activity {
-    /// Nothing was done on any for a while.
-    Idle,
-    /// Something was.
-    Active,
-}
-
 #[derive(Debug, Default)]
 struct User {
     /// By node; a handful at most.
-    on: Vec<(NodeKey, Activity)>,
+    on: Vec<(NodeKey, Sessions)>,
     /// Without sessions, but not yet offline to others.
     lingering: Option<Lingering>,
 }
@@ -49,7 +41,7 @@ pub(crate) struct Users {
 
 impl User {
     fn activity(&self) -> Option<Activity> {
-        let sessions = self.on.iter().map(|(_, activity)| *activity).max();
+        let sessions = self.on.iter().map(|(_, sessions)| sessions.activity).max();
         sessions.or(self.lingering.map(|it| it.activity))
     }
 }
@@ -94,12 +86,18 @@ impl Users {
         self.users.get(user)?.lingering.map(|it| it.ended)
     }
 
-    /// The user has sessions on that node.
-    pub(crate) fn enter(&mut self, node: NodeKey, user: &UserId, activity: Activity) {
+    /// The devices that the user is connected from, see [`sessions::devices`].
+    pub(crate) fn devices(&self, user: &UserId) -> Vec<(String, AppState)> {
+        let on = self.users.get(user).into_iter().flat_map(|it| &it.on);
+        sessions::devices(on.map(|(_, sessions)| sessions))
+    }
+
+    /// The user has these sessions, and no others, on that node.
+    pub(crate) fn enter(&mut self, node: NodeKey, user: &UserId, sessions: Sessions) {
         let entry = self.users.entry(user.clone()).or_default();
         match entry.on.iter_mut().find(|(at, _)| *at == node) {
-            Some(there) => there.1 = activity,
-            None => entry.on.push((node, activity)),
+            Some(there) => there.1 = sessions,
+            None => entry.on.push((node, sessions)),
         }
         entry.lingering = None;
         self.graces.clear(user);

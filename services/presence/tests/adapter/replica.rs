@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use lifecycle::Shutdown;
 use parking_lot::Mutex;
 use protocol::client_frame::ChosenStatus;
-use protocol::rpc::{LookAround, Request, SetStatus, Sight};
+use protocol::rpc::{Connections, LookAround, ReadSessions, Request, SetStatus, Sight};
 use protocol::server_frame::{Presence, Status};
 use protocol::signal::{Signal, Signals};
 use protocol::{ConversationId, UserId};
@@ -140,6 +140,11 @@ impl Clients {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    pub async fn sessions(&self, users: &[&str]) -> Connections {
+        let users = users.iter().map(|user| UserId::parse(user).unwrap()).collect();
+        self.call(&ReadSessions { users }).await
     }
 
     pub async fn presence(&self, user: &str) -> Presence {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use protocol::client_frame::ChosenStatus;
+use protocol::client_frame::{AppState, ChosenStatus};
 use protocol::server_frame::Status;
 
 use super::nats::Nats;
-use super::replica::{Clients, Replica, room};
+use super::replica::{Clients, Replica, room, until};
 
 #[tokio::test]
 async fn a_subscriber_is_present_in_the_answer_that_asks_for_his_report() {
@@ -70,6 +70,30 @@ async fn a_status_is_so_once_it_is_answered() {
         clients.set_status("ada", chosen).await;
         assert_eq!(clients.presence("ada").await.status, status);
     }
+}
+
+#[tokio::test]
+async fn connected_devices_and_who_is_not_to_be_disturbed_are_told() {
+    let nats = Nats::start();
+    let _replica = Replica::ready(&nats).await;
+    let clients = Clients::connect(&nats).await;
+    let node = clients.node().await;
+    node.open("ada").await;
+    clients.set_status("bob", ChosenStatus::Dnd).await;
+    until("both are told of", async || {
+        clients.sessions(&["ada", "bob", "eve"]).await.users.len() == 2
+    })
+    .await;
+    let told = clients.sessions(&["ada", "bob", "eve"]).await.users;
+    let phone = vec![("phone".to_owned(), AppState::Foreground)];
+    assert_eq!(
+        (told[0].user_id.as_str(), told[0].dnd, &told[0].devices),
+        ("ada", false, &phone)
+    );
+    assert_eq!(
+        (told[1].user_id.as_str(), told[1].dnd, &told[1].devices),
+        ("bob", true, &Vec::new())
+    );
 }
 
 #[tokio::test]

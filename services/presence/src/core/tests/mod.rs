@@ -1,5 +1,6 @@
 //! The core among simulated nodes, replicas and clients, with a clock that the tests move.
 
+mod connections;
 mod invisible;
 mod leases;
 mod links;

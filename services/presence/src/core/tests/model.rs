@@ -1,10 +1,10 @@
 //! What ought to be: read off the nodes directly. And what clients have been told, taken together.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use protocol::UserId;
-use protocol::client_frame::ChosenStatus;
-use protocol::rpc::{LookAround, Sight};
+use protocol::client_frame::{AppState, ChosenStatus};
+use protocol::rpc::{LookAround, Sight, UserConnections};
 use protocol::server_frame::Status;
 use protocol::signal::Signal;
 
@@ -18,6 +18,9 @@ pub(super) struct View {
     pub(super) users: HashMap<UserId, Status>,
     pub(super) places: HashSet<Place>,
 }
+
+/// By user and device whether it is in the foreground.
+pub(super) type Devices = BTreeMap<(UserId, String), bool>;
 
 impl View {
     fn hear(&mut self, signal: Signal) {
@@ -73,6 +76,35 @@ impl World {
             ChosenStatus::Online if nodes.any(|it| it.is_active(user)) => Status::Online,
             ChosenStatus::Online => Status::Away,
         }
+    }
+
+    /// From which devices the users ought to be connected, each with whether somebody looks at it.
+    pub(super) fn devices(&self, users: &[UserId]) -> Devices {
+        let mut devices = Devices::new();
+        for node in self.nodes.iter().filter(|it| it.alive) {
+            for (user, session) in users
+                .iter()
+                .flat_map(|user| node.sessions(user).map(move |it| (user, it)))
+            {
+                let looks = session.state == AppState::Foreground && !session.idle;
+                let key = (user.clone(), session.device_id.clone());
+                *devices.entry(key).or_default() |= looks;
+            }
+        }
+        devices
+    }
+
+    /// The same as a replica tells it.
+    pub(super) fn told_devices(&self, replica: usize, users: &[UserId]) -> Devices {
+        let told = self.replicas[replica].core.connections(users).users.into_iter();
+        let of = |it: UserConnections| {
+            it.devices
+                .into_iter()
+                .map(move |(id, state)| ((it.user_id.clone(), id), state))
+        };
+        told.flat_map(of)
+            .map(|(key, state)| (key, state == AppState::Foreground))
+            .collect()
     }
 
     pub(super) fn is_there(&self, place: &Place) -> bool {

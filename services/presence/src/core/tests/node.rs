@@ -22,8 +22,7 @@ pub(super) struct FakeNode {
     /// Stopped nodes say and answer nothing, but their subscriptions are there.
     pub(super) stopped: bool,
     number: u64,
-    /// For each session whether it is idle.
-    sessions: BTreeMap<UserId, Vec<bool>>,
+    sessions: BTreeMap<UserId, Vec<SessionState>>,
     places: BTreeSet<Place>,
     dirty_users: BTreeSet<UserId>,
     dirty_places: BTreeMap<Place, Subscribed>,
@@ -46,8 +45,26 @@ impl FakeNode {
     }
 
     pub(super) fn open(&mut self, user: &UserId) {
-        self.sessions.entry(user.clone()).or_default().push(false);
+        self.open_on(user, "device");
+    }
+
+    /// Opens a session on a device, in the foreground.
+    pub(super) fn open_on(&mut self, user: &UserId, device: &str) {
+        let session = SessionState {
+            device_id: device.into(),
+            state: AppState::Foreground,
+            idle: false,
+        };
+        self.sessions.entry(user.clone()).or_default().push(session);
         self.dirty_users.insert(user.clone());
+    }
+
+    /// Puts the last session that was opened into the background, or out of it.
+    pub(super) fn set_state(&mut self, user: &UserId, state: AppState) {
+        if let Some(session) = self.sessions.get_mut(user).and_then(|it| it.last_mut()) {
+            session.state = state;
+            self.dirty_users.insert(user.clone());
+        }
     }
 
     /// Ends one of the user's sessions; the last one takes his subscriptions with it.
@@ -69,7 +86,7 @@ impl FakeNode {
 
     pub(super) fn idle(&mut self, user: &UserId, idle: bool) {
         if let Some(sessions) = self.sessions.get_mut(user) {
-            sessions.fill(idle);
+            sessions.iter_mut().for_each(|it| it.idle = idle);
             self.dirty_users.insert(user.clone());
         }
     }
@@ -91,11 +108,17 @@ impl FakeNode {
     }
 
     pub(super) fn is_active(&self, user: &UserId) -> bool {
-        self.sessions.get(user).is_some_and(|it| it.iter().any(|idle| !idle))
+        self.sessions
+            .get(user)
+            .is_some_and(|it| it.iter().any(|session| !session.idle))
     }
 
     pub(super) fn is_in(&self, place: &Place) -> bool {
         self.places.contains(place)
+    }
+
+    pub(super) fn sessions(&self, user: &UserId) -> impl Iterator<Item = &SessionState> {
+        self.sessions.get(user).into_iter().flatten()
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -171,16 +194,9 @@ impl FakeNode {
     }
 
     fn user(&self, user: &UserId) -> UserSessions {
-        let sessions = self.sessions.get(user).into_iter().flatten();
         UserSessions {
             user_id: user.clone(),
-            sessions: sessions
-                .map(|idle| SessionState {
-                    device_id: "device".into(),
-                    state: AppState::Foreground,
-                    idle: *idle,
-                })
-                .collect(),
+            sessions: self.sessions(user).cloned().collect(),
         }
     }
 }

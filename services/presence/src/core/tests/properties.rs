@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use protocol::UserId;
-use protocol::client_frame::ChosenStatus;
+use protocol::client_frame::{AppState, ChosenStatus};
 use protocol::rpc::LookAround;
 
 use super::names::{SECOND, place, user};
@@ -17,9 +17,10 @@ const ROOMS: u8 = 2;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Open(usize, usize),
+    Open(usize, usize, &'static str),
     Close(usize, usize),
     Idle(usize, usize, bool),
+    State(usize, usize, AppState),
     Subscribe(usize, usize, u8),
     Unsubscribe(usize, usize, u8),
     Choose(usize, ChosenStatus),
@@ -39,11 +40,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         ChosenStatus::Dnd,
         ChosenStatus::Invisible,
     ]);
+    let device = prop::sample::select(vec!["phone", "web"]);
+    let state = prop::sample::select(vec![AppState::Foreground, AppState::Background]);
     let fate = prop::sample::select(vec![Fate::Lost, Fate::Doubled, Fate::Overtaken]);
     let health = prop::sample::select(vec![Health::Well, Health::Paused, Health::Cut]);
     let wait = prop::sample::select(vec![50, 50, 200, 1_000, 4_000, 15_000]);
     let step = prop_oneof![
-        4 => (node.clone(), user.clone()).prop_map(|(n, u)| Step::Open(n, u)),
+        4 => (node.clone(), user.clone(), device).prop_map(|(n, u, device)| Step::Open(n, u, device)),
+        2 => (node.clone(), user.clone(), state).prop_map(|(n, u, state)| Step::State(n, u, state)),
         3 => (node.clone(), user.clone()).prop_map(|(n, u)| Step::Close(n, u)),
         1 => (node.clone(), user.clone(), any::<bool>()).prop_map(|(n, u, idle)| Step::Idle(n, u, idle)),
         3 => (node.clone(), user.clone(), room.clone()).prop_map(|(n, u, r)| Step::Subscribe(n, u, r)),
@@ -72,7 +76,10 @@ fn play(world: &mut World, steps: Vec<Step>) {
     let users = users();
     for step in steps {
         match step {
-            Step::Open(node, user) if world.nodes[node].alive => world.nodes[node].open(&users[user]),
+            Step::Open(node, user, device) if world.nodes[node].alive => {
+                world.nodes[node].open_on(&users[user], device);
+            }
+            Step::State(node, user, state) => world.nodes[node].set_state(&users[user], state),
             Step::Close(node, user) if world.nodes[node].alive => world.nodes[node].close(&users[user]),
             Step::Idle(node, user, idle) => world.nodes[node].idle(&users[user], idle),
             Step::Subscribe(node, user, room) if world.nodes[node].alive => {
@@ -119,6 +126,15 @@ proptest! {
         let truth = world.truth(&users(), &places());
         prop_assert_eq!(world.known(0), world.known(1));
         prop_assert_eq!(world.known(0), truth);
+    }
+
+    #[test]
+    fn in_the_end_every_replica_knows_which_devices_are_connected(steps in steps()) {
+        let mut world = World::new(NODES, 2);
+        play(&mut world, steps);
+        let truth = world.devices(&users());
+        prop_assert_eq!(&world.told_devices(0, &users()), &truth);
+        prop_assert_eq!(&world.told_devices(1, &users()), &truth);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, chat, service, token, up, verify};
+use crate::{bench, chat, push, service, token, up, verify};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -30,6 +30,8 @@ enum Command {
     Chat(chat::Options),
     /// Compare the log of a running deployment with MongoDB
     Verify(verify::Options),
+    /// Look after push notifications: dead letters, and what phones would show
+    Push(push::Options),
     /// Put load on a deployment and measure it
     Bench(bench::Options),
     /// One service as a process of its own, as `parley up --separate` starts it
@@ -50,6 +52,7 @@ pub fn run() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
+        Command::Push(options) => push::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Service(options) => return service::run(&options),
     };

@@ -101,6 +101,14 @@ impl DataDir {
         self.replace("pids", name, &pid.to_string())
     }
 
+    /// Writes down a port of this process's own.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_port(&self, name: &str, port: u16) -> std::io::Result<()> {
+        self.replace("ports", name, &port.to_string())
+    }
+
     /// Forgets a child that has ended for good.
     pub fn remove_child(&self, name: &str) {
         for folder in ["pids", "ports"] {

@@ -8,6 +8,7 @@ mod cli;
 pub mod data_dir;
 mod key;
 pub mod processes;
+mod push;
 pub mod servers;
 mod service;
 pub mod token;

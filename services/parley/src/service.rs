@@ -16,6 +16,8 @@ use tokio::net::TcpListener;
 pub enum Kind {
     /// Holds the sockets of clients.
     Connection,
+    /// Notifies devices.
+    Push,
     /// Rules, order and history.
     Message,
     /// Who is online.
@@ -24,12 +26,13 @@ pub enum Kind {
 
 impl Kind {
     /// All services.
-    pub const ALL: [Self; 3] = [Self::Connection, Self::Message, Self::Presence];
+    pub const ALL: [Self; 4] = [Self::Connection, Self::Push, Self::Message, Self::Presence];
 
     /// As in `connection-0`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Connection => "connection",
+            Self::Push => "push",
             Self::Message => "message",
             Self::Presence => "presence",
         }
@@ -56,6 +59,7 @@ impl Kind {
                 let listener = public.context("the connection service needs its public address")?;
                 connection::run(config, listener, admin, shutdown).await
             }
+            Self::Push => push::run(config, admin, shutdown).await,
             Self::Message => message::run(config, admin, shutdown).await,
             Self::Presence => presence::run(config, admin, shutdown).await,
         }

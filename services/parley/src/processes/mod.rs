@@ -7,6 +7,7 @@ pub mod leftovers;
 pub mod ports;
 pub mod spawn;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::PathBuf;
@@ -38,7 +39,7 @@ pub struct Spec {
     /// Its arguments; one of them lies in the deployment's folder, so that a leftover is recognised.
     pub arguments: Vec<OsString>,
     /// Added to this process's own environment.
-    pub environment: Vec<(&'static str, String)>,
+    pub environment: Vec<(Cow<'static, str>, String)>,
     /// The port to write down.
     pub port: u16,
 }
@@ -147,7 +148,7 @@ impl Shared {
         let mut command = Command::new(&spec.program);
         command
             .args(&spec.arguments)
-            .envs(spec.environment.iter().map(|(name, value)| (name, value)));
+            .envs(spec.environment.iter().map(|(name, value)| (&**name, value)));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // A group of its own: Ctrl-C in a terminal is for `up`, which ends its children in the right order.
         command.process_group(0);

@@ -1,5 +1,6 @@
 //! What `parley up` holds while it runs: the servers, the services, and the order in which they end.
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
 
 use super::plan::{Plan, Replica};
-use super::{mongod, nats, ready};
+use super::{fake_push, mongod, nats, ready};
 use crate::processes::{Processes, Spec};
 use crate::servers;
 use crate::service::Kind;
@@ -30,6 +31,8 @@ pub(super) struct Deployment {
     inside: Vec<Inside>,
     /// Fired by a service in this process that fails.
     failed: Shutdown,
+    /// Push providers that are played here.
+    fake_push: Option<fake_push::Played>,
 }
 
 #[derive(Debug)]
@@ -47,6 +50,7 @@ impl Deployment {
             processes,
             inside: Vec::new(),
             failed: Shutdown::new(),
+            fake_push: None,
         }
     }
 
@@ -63,6 +67,11 @@ impl Deployment {
         };
         self.plan.config.nats.url = nats;
         self.plan.config.mongodb.uri = mongodb;
+        if self.plan.fake_push {
+            let played = fake_push::start(&self.plan.data).await?;
+            self.plan.config.push = played.settings.clone();
+            self.fake_push = Some(played);
+        }
         if !self.plan.separate {
             self.start_inside().await?;
         }
@@ -151,7 +160,7 @@ impl Deployment {
                 name: replica.name.clone(),
                 program: program.clone(),
                 arguments,
-                environment: environment(&self.plan, replica),
+                environment: environment(&self.plan, replica, self.fake_push.as_ref()),
                 port: replica.admin_port,
             };
             self.processes.start(spec).await?;
@@ -190,6 +199,9 @@ impl Deployment {
             let prefix = format!("{}-", kind.name());
             self.processes.stop(|name| name.starts_with(&prefix), deadline).await;
         }
+        if let Some(played) = self.fake_push {
+            played.stop(&self.plan.data).await;
+        }
         self.processes.stop(|_| true, end).await;
         result
     }
@@ -200,14 +212,14 @@ fn private(port: u16) -> SocketAddr {
 }
 
 /// What a child is told beyond this process's own environment, which it inherits.
-fn environment(plan: &Plan, replica: &Replica) -> Vec<(&'static str, String)> {
+fn environment(plan: &Plan, replica: &Replica, played: Option<&fake_push::Played>) -> Vec<(Cow<'static, str>, String)> {
     let config = &plan.config;
     let mut variables = vec![
-        ("PARLEY_NATS__URL", config.nats.url.clone()),
-        ("PARLEY_MONGODB__URI", config.mongodb.uri.clone()),
-        ("PARLEY_ADMIN__LISTEN", private(replica.admin_port).to_string()),
+        ("PARLEY_NATS__URL".into(), config.nats.url.clone()),
+        ("PARLEY_MONGODB__URI".into(), config.mongodb.uri.clone()),
+        ("PARLEY_ADMIN__LISTEN".into(), private(replica.admin_port).to_string()),
         (
-            "PARLEY_LOG__FORMAT",
+            "PARLEY_LOG__FORMAT".into(),
             if config.log.format == config::Format::Text {
                 "text"
             } else {
@@ -215,13 +227,15 @@ fn environment(plan: &Plan, replica: &Replica) -> Vec<(&'static str, String)> {
             }
             .to_owned(),
         ),
-        ("PARLEY_LOG__LEVEL", config.log.level.clone()),
+        ("PARLEY_LOG__LEVEL".into(), config.log.level.clone()),
     ];
     if let Some(listen) = replica.listen {
-        variables.push(("PARLEY_HTTP__LISTEN", listen.to_string()));
+        variables.push(("PARLEY_HTTP__LISTEN".into(), listen.to_string()));
     }
     if let Some(file) = &config.auth.hs256_secret_file {
-        variables.push(("PARLEY_AUTH__HS256_SECRET_FILE", file.display().to_string()));
+        variables.push(("PARLEY_AUTH__HS256_SECRET_FILE".into(), file.display().to_string()));
     }
+    let played = played.into_iter().flat_map(|it| it.environment.iter().cloned());
+    variables.extend(played.map(|(name, value)| (name.into(), value)));
     variables
 }

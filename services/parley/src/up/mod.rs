@@ -3,6 +3,7 @@
 //! Options and the order of events are here; [`deployment`] holds what runs, [`nats`] and [`mongod`] know the servers.
 
 mod deployment;
+mod fake_push;
 mod mongod;
 mod nats;
 mod plan;
@@ -53,6 +54,9 @@ pub struct Options {
     /// How many of each service, such as connection=2,message=2
     #[arg(long, value_name = "SERVICE=N,…", default_value = "", hide_default_value = true)]
     pub replicas: Replicas,
+    /// Play Apple, Google and a browser's push service on this machine: `parley push tail` shows what phones would
+    #[arg(long)]
+    pub fake_push: bool,
     /// Leave a child process that dies dead; by default it is started again after 1 s
     #[arg(long)]
     pub no_restart: bool,
@@ -126,15 +130,27 @@ fn hints(plan: &Plan) -> String {
         format!(" --server http://{first}")
     };
     let parley = program();
+    let phones = deployment_phones(plan, &parley, &data);
     format!(
         "parley: data and logs are in {}; Ctrl-C ends everything, the data stays\n\
          parley: talk from two other terminals:\n\
          \x20   {parley} chat --user ann{server}{data} bob\n\
          \x20   {parley} chat --user bob{server}{data} ann\n\
          parley: a token for a program of yours:\n\
-         \x20   {parley} token --user ann{data}",
+         \x20   {parley} token --user ann{data}{phones}",
         folder.display()
     )
+}
+
+/// Where to see what phones would show, if that is played here.
+fn deployment_phones(plan: &Plan, parley: &str, data: &str) -> String {
+    let page = plan.data.port(fake_push::NAME).filter(|_| plan.fake_push);
+    page.map_or_else(String::new, |port| {
+        format!(
+            "\nparley: what phones would show is on http://127.0.0.1:{port}/ and in\n\
+             \x20   {parley} push tail{data}"
+        )
+    })
 }
 
 /// How this program is called from here: by its name where it is on the PATH, else by its path.

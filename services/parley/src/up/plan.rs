@@ -29,6 +29,8 @@ pub(super) struct Plan {
     pub(super) separate: bool,
     /// Whether a child that dies is started again.
     pub(super) restart: bool,
+    /// Whether push providers are played here.
+    pub(super) fake_push: bool,
     /// The services.
     pub(super) replicas: Vec<Replica>,
     /// The public addresses, of `connection-0` and so on.
@@ -76,6 +78,7 @@ impl Plan {
             own_mongod,
             separate,
             restart,
+            fake_push: options.fake_push,
             replicas,
             public,
         })

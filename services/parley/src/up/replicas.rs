@@ -63,7 +63,7 @@ mod tests {
     fn mistakes_are_told() {
         for (text, says) in [
             ("connection", "expected SERVICE=N"),
-            ("conection=2", "there are connection, message"),
+            ("conection=2", "there are connection, push, message"),
             ("message=0", "from 1 to 64"),
             ("message=many", "from 1 to 64"),
             ("message=1,message=2", "named twice"),

@@ -210,7 +210,7 @@ fn cache_is_filled() -> bool {
 }
 
 /// A fresh directory; those of test processes that have ended are removed first.
-fn new_root() -> PathBuf {
+pub(super) fn new_root() -> PathBuf {
     let all = std::env::temp_dir().join("parley-system-tests");
     let own = all.join(std::process::id().to_string());
     if !own.exists() {

@@ -30,7 +30,7 @@ enum Command {
     Chat(chat::Options),
     /// Compare the log of a running deployment with MongoDB
     Verify(verify::Options),
-    /// Look after push notifications: dead letters, and what phones would show
+    /// Look after push notifications: decisions, dead letters, what phones would show
     Push(push::Options),
     /// Put load on a deployment and measure it
     Bench(bench::Options),

@@ -32,6 +32,11 @@ pub mod dead {
     pub use crate::jobs::dead::{DeadLetter, Replayed, list, replay};
 }
 
+/// What was decided of a message, for the tool.
+pub mod decisions {
+    pub use crate::records::{Decision, decisions};
+}
+
 /// The whole service, until `shutdown` has fired: `admin` is the private listener for probes and metrics.
 ///
 /// Boxed, so that the service is compiled in this crate and not again in each that runs it.

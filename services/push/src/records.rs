@@ -51,6 +51,57 @@ pub(crate) enum Step {
     Dead { reason: String, attempt: u32 },
 }
 
+/// A step of one device, as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// When it was decided, or came about.
+    pub at: Timestamp,
+    /// Whose device.
+    pub user_id: UserId,
+    /// Which.
+    pub device_id: String,
+    /// `apns`, `fcm`, `webpush`.
+    pub provider: &'static str,
+    /// `queued`, `suppressed`, `sent`, `gone` or `dead`.
+    pub step: &'static str,
+    /// Why, of all but `queued` and `sent`.
+    pub reason: Option<String>,
+    /// Which attempt, of `sent` and `dead`.
+    pub attempt: Option<u32>,
+}
+
+/// What was decided of a message and what came of it, oldest first. Empty also where nobody has a device, and where it is
+/// older than the log.
+///
+/// # Errors
+/// NATS did not answer.
+pub async fn decisions(bus: &Bus, id: &ConversationId, seq: u64) -> Result<Vec<Decision>, LogError> {
+    let records = read(bus, id, seq).await?;
+    let all = records
+        .into_iter()
+        .flat_map(|record| record.devices.into_iter().map(move |fate| shown(record.at, fate)));
+    Ok(all.collect())
+}
+
+fn shown(at: Timestamp, fate: Fate) -> Decision {
+    let (step, reason, attempt) = match fate.step {
+        Step::Queued => ("queued", None, None),
+        Step::Suppressed { reason } => ("suppressed", Some(reason.as_str().to_owned()), None),
+        Step::Sent { attempt } => ("sent", None, Some(attempt)),
+        Step::Gone { reason } => ("gone", Some(reason), None),
+        Step::Dead { reason, attempt } => ("dead", Some(reason), Some(attempt)),
+    };
+    Decision {
+        at,
+        user_id: fate.user_id,
+        device_id: fate.device_id,
+        provider: fate.platform.as_str(),
+        step,
+        reason,
+        attempt,
+    }
+}
+
 /// Writes what became of devices. The futures are the acks.
 ///
 /// # Errors

@@ -1,15 +1,11 @@
 //! `parley push dead`: lists the pushes that were given up, and queues them again.
 
-use std::path::PathBuf;
-
-use anyhow::bail;
 use bus::Bus;
 use clap::{Args, Subcommand};
-use config::Config;
 use protocol::Timestamp;
 use push::dead::{self, DeadLetter, Replayed};
 
-use crate::data_dir;
+use super::server::Server;
 
 /// Dead letters of one page.
 const PAGE: usize = 500;
@@ -21,16 +17,6 @@ pub(super) enum Command {
     List(List),
     /// Queue them again, but for those that have expired
     Replay(Replay),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Server {
-    /// The deployment's folder: where to find its NATS
-    #[arg(long, value_name = "DIR", default_value = data_dir::DEFAULT)]
-    data: PathBuf,
-    /// The deployment's NATS, instead of the one in DIR
-    #[arg(long, value_name = "URL")]
-    nats: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -61,21 +47,6 @@ pub(super) async fn run(command: &Command) -> anyhow::Result<()> {
     }
 }
 
-async fn connect(server: &Server) -> anyhow::Result<Bus> {
-    let mut config = Config::load(None, |_| {})?;
-    let port = std::fs::read_to_string(server.data.join("ports").join("nats")).ok();
-    match (&server.nats, port) {
-        (Some(url), _) => config.nats.url.clone_from(url),
-        (None, Some(port)) => config.nats.url = format!("nats://127.0.0.1:{}", port.trim()),
-        (None, None) => bail!(
-            "no deployment runs in {}: start it with `parley up`, or name its server with --nats",
-            server.data.display()
-        ),
-    }
-    config.validate()?;
-    Ok(Bus::connect(&config.nats, "parley-push").await?)
-}
-
 /// Calls `on` with every dead letter there is now.
 async fn each(bus: &Bus, mut on: impl AsyncFnMut(DeadLetter) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut after = 0;
@@ -90,7 +61,7 @@ async fn each(bus: &Bus, mut on: impl AsyncFnMut(DeadLetter) -> anyhow::Result<(
 }
 
 async fn list(options: &List) -> anyhow::Result<()> {
-    let bus = connect(&options.server).await?;
+    let bus = options.server.connect().await?;
     let mut count = 0;
     each(&bus, async |letter| {
         count += 1;
@@ -123,7 +94,7 @@ fn line(letter: &DeadLetter, now: Timestamp) -> String {
 }
 
 async fn replay(options: &Replay) -> anyhow::Result<()> {
-    let bus = connect(&options.server).await?;
+    let bus = options.server.connect().await?;
     let mut numbers = options.numbers.clone();
     if options.all {
         each(&bus, async |letter| {

@@ -1,6 +1,8 @@
-//! `parley push`: dead letters, and what phones would show.
+//! `parley push`: what was decided, dead letters, and what phones would show.
 
 mod dead;
+mod decisions;
+mod server;
 mod tail;
 
 use clap::{Args, Subcommand};
@@ -17,6 +19,8 @@ enum Command {
     /// Pushes that were given up
     #[command(subcommand)]
     Dead(dead::Command),
+    /// Print why a message was pushed to devices, or was not, and what came of it
+    Decisions(decisions::Options),
     /// Print what phones would show, of a deployment that runs with `parley up --fake-push`
     Tail(tail::Options),
 }
@@ -30,6 +34,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     runtime.block_on(async {
         match &options.command {
             Command::Dead(command) => dead::run(command).await,
+            Command::Decisions(options) => decisions::run(options).await,
             Command::Tail(options) => tail::run(options).await,
         }
     })

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -60,6 +61,7 @@ impl FakePush {
             subscriptions: Subscriptions::open(folder)?,
             script: Script::default(),
             records: Records::new(options.recording),
+            connections: AtomicU64::new(0),
             webpush_origin: format!("https://localhost:{}", ports.webpush),
             options,
         };

@@ -165,7 +165,7 @@ async fn a_restarted_fake_keeps_its_ports_keys_and_subscriptions() {
     let before = files.map(|it| lab.folder.read(it));
     let mut client = lab.client(Listener::Apns).await;
     assert_eq!(client.apns(&lab, &[], r#"{"aps":{"alert":"1"}}"#).await.status, 200);
-    let Lab { fake, folder } = lab;
+    let Lab { fake, folder, .. } = lab;
     fake.stop().await;
     client.end().await;
 
@@ -174,7 +174,7 @@ async fn a_restarted_fake_keeps_its_ports_keys_and_subscriptions() {
         ..Options::default()
     };
     let fake = FakePush::start(folder.path(), options).await.unwrap();
-    let lab = Lab { fake, folder };
+    let lab = Lab::of(fake, folder);
     assert_eq!(lab.fake.ports(), ports);
     assert_eq!(files.map(|it| lab.folder.read(it)), before);
     let authorization = lab.vapid(json!({}));

@@ -6,9 +6,10 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::answer::{self, Arrived, Outcome, Verdict};
-use crate::fcm_message::{self, Message, Wrong};
+use crate::fcm_message::{self, Message};
 use crate::google::{bad_request, error, error_info, fcm_error};
 use crate::options::{PROJECT, Provider};
+use crate::proto_json::Wrong;
 use crate::shown::Shown;
 use crate::world::World;
 

@@ -1,13 +1,13 @@
 //! The body of a message to FCM: that Google would understand it, and what a phone makes of it.
 //!
-//! Google's JSON is that of protocol buffers: unknown names are errors, null is as good as left out, and names may be
-//! written in camel case. Blocks for Apple and browsers are taken as they are.
+//! Blocks for Apple and browsers are taken as they are.
 
 use std::time::Duration;
 
 use protocol::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use crate::proto_json::{Fields, Wrong, fields, malformed, texts, wrong};
 use crate::shown::Shown;
 
 /// Bytes of a notification and data together.
@@ -72,17 +72,6 @@ const ANDROID_OTHERS: &[&str] = &[
     "proxy",
 ];
 
-type Fields = Map<String, Value>;
-
-/// Why Google does not take a message.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Wrong {
-    pub(crate) field: String,
-    pub(crate) description: String,
-    /// Whether it does not even fit the schema.
-    pub(crate) malformed: bool,
-}
-
 /// A message that Google would take.
 #[derive(Debug)]
 pub(crate) struct Message {
@@ -138,68 +127,6 @@ pub(crate) fn check(body: &[u8]) -> Result<Message, Wrong> {
         android_notification,
         ttl,
     })
-}
-
-fn malformed(field: &str, description: impl Into<String>) -> Wrong {
-    Wrong {
-        field: field.to_owned(),
-        description: description.into(),
-        malformed: true,
-    }
-}
-
-fn wrong(field: &str, description: &str) -> Wrong {
-    Wrong {
-        field: field.to_owned(),
-        description: description.to_owned(),
-        malformed: false,
-    }
-}
-
-/// An object's fields under their names in the schema, without those that are null.
-fn fields(value: Option<Value>, place: &str, known: &[&str]) -> Result<Fields, Wrong> {
-    let given = match value {
-        None | Some(Value::Null) => return Ok(Fields::new()),
-        Some(Value::Object(given)) => given,
-        Some(_) => return Err(malformed(place, format!("Invalid value at '{place}': not an object"))),
-    };
-    let mut fields = Fields::new();
-    for (name, value) in given {
-        let schema_name = snake(&name);
-        if !known.contains(&schema_name.as_str()) {
-            let description = format!("Invalid JSON payload received. Unknown name \"{name}\" at '{place}'");
-            return Err(malformed(place, description));
-        }
-        if !value.is_null() {
-            fields.insert(schema_name, value);
-        }
-    }
-    Ok(fields)
-}
-
-fn snake(name: &str) -> String {
-    let mut snake = String::with_capacity(name.len() + 4);
-    for letter in name.chars() {
-        if letter.is_ascii_uppercase() {
-            snake.push('_');
-        }
-        snake.push(letter.to_ascii_lowercase());
-    }
-    snake
-}
-
-fn texts(fields: &Fields, place: &str, names: &[&str]) -> Result<(), Wrong> {
-    let bad = names
-        .iter()
-        .find(|name| fields.get(**name).is_some_and(|it| !it.is_string()));
-    match bad {
-        None => Ok(()),
-        Some(name) => {
-            let field = format!("{place}.{name}");
-            let description = format!("Invalid value at '{field}' (TYPE_STRING)");
-            Err(malformed(&field, description))
-        }
-    }
 }
 
 fn data(value: Option<Value>, place: &str) -> Result<Fields, Wrong> {

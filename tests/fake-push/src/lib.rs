@@ -24,6 +24,7 @@ mod link;
 mod oauth;
 mod options;
 mod page;
+mod proto_json;
 mod records;
 mod script;
 mod server;
@@ -34,9 +35,19 @@ mod webpush;
 mod world;
 
 #[cfg(test)]
+mod apns_tests;
+#[cfg(test)]
 mod fake_tests;
 #[cfg(test)]
+mod fcm_tests;
+#[cfg(test)]
+mod page_tests;
+#[cfg(test)]
+mod script_tests;
+#[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod webpush_tests;
 
 pub use counters::{Counters, Counts};
 pub use fake::FakePush;

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -29,8 +29,6 @@ const BIND_MOST: Duration = Duration::from_secs(5);
 const BIND_RETRY: Duration = Duration::from_millis(10);
 /// After accepting failed, mostly for want of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-
-static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
 /// A running listener. Dropping it ends it and its connections.
 #[derive(Debug)]
@@ -124,7 +122,7 @@ async fn connection(world: Arc<World>, which: Listener, tcp: TcpStream, tls: Opt
     });
     let (endings, ending) = mpsc::channel(1);
     let link = Arc::new(Link {
-        number: CONNECTIONS.fetch_add(1, Ordering::Relaxed) + 1,
+        number: world.connections.fetch_add(1, Ordering::Relaxed) + 1,
         listener: which,
         provider_token: Mutex::default(),
         endings,

@@ -1,8 +1,8 @@
 //! What the tests of this crate stand on: a fake in a folder of its own, clients that trust it, and signed tokens.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +33,8 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 pub(crate) struct Lab {
     pub(crate) fake: FakePush,
     pub(crate) folder: Folder,
+    /// The token of all pushes that bring no other: APNs wants no new one all the time.
+    usual_token: OnceLock<String>,
 }
 
 pub(crate) struct Folder(PathBuf);
@@ -68,7 +70,16 @@ impl Lab {
     pub(crate) async fn with(options: Options) -> Self {
         let folder = Folder::new();
         let fake = FakePush::start(folder.path(), options).await.unwrap();
-        Self { fake, folder }
+        Self::of(fake, folder)
+    }
+
+    pub(crate) fn of(fake: FakePush, folder: Folder) -> Self {
+        let usual_token = OnceLock::new();
+        Self {
+            fake,
+            folder,
+            usual_token,
+        }
     }
 
     pub(crate) async fn client(&self, listener: Listener) -> Client {
@@ -168,6 +179,7 @@ impl Client {
         config.alpn_protocols = vec![b"h2".to_vec()];
         let port = fake.ports().of(listener);
         let tcp = TcpStream::connect(("127.0.0.1", port)).await?;
+        tcp.set_nodelay(true)?;
         let name = ServerName::try_from("localhost")?;
         let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
         assert_eq!(tls.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
@@ -228,7 +240,8 @@ impl Client {
 
     /// A push to Apple that is right but for what is changed; a value that is empty leaves the header out.
     pub(crate) async fn apns(&mut self, lab: &Lab, change: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
-        let authorization = format!("bearer {}", lab.provider_token(0));
+        let token = lab.usual_token.get_or_init(|| lab.provider_token(0));
+        let authorization = format!("bearer {token}");
         let usual = [
             ("authorization", authorization.as_str()),
             ("apns-topic", APPS[0]),

@@ -1,5 +1,7 @@
 //! Everything that the listeners of one fake share.
 
+use std::sync::atomic::AtomicU64;
+
 use crate::devices::Devices;
 use crate::keys::Keys;
 use crate::oauth::Grants;
@@ -22,6 +24,8 @@ pub(crate) struct World {
     pub(crate) subscriptions: Subscriptions,
     pub(crate) script: Script,
     pub(crate) records: Records,
+    /// Connections so far, of all listeners.
+    pub(crate) connections: AtomicU64,
     pub(crate) webpush_origin: String,
 }
 

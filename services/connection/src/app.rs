@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::api::UserLimits;
 use crate::hub::Hub;
+use crate::marks::{self, MarkWriter};
 use crate::room::{self, report::Reporter};
 use crate::session::Session;
 use crate::token::Verifier;
@@ -53,6 +54,8 @@ pub struct App {
     pub confirmations: Batcher<Confirm>,
     /// Sends of all sessions of this node, on their way to the message service.
     pub sends: Batcher<SendMessage>,
+    /// What devices have confirmed, to be written down.
+    pub marks: MarkWriter,
     /// Send limits of users over HTTP.
     pub http_sends: Mutex<UserLimits>,
 }
@@ -92,12 +95,14 @@ impl App {
         }
     }
 
-    /// Notes that a session has become idle, if its time has come.
-    pub fn note_idle(&self, session: &Session, now: Instant) {
-        if session.idle_at(self.settings.away_after).is_some_and(|at| at <= now) {
+    /// Notes that a session has become idle, if its time has come, and whether it has.
+    pub fn note_idle(&self, session: &Session, now: Instant) -> bool {
+        let idle = session.idle_at(self.settings.away_after).is_some_and(|at| at <= now);
+        if idle {
             session.set_idle();
             self.hub.rooms.changes.user(&session.user_id);
         }
+        idle
     }
 
     /// The `ready` frame of a session.
@@ -171,6 +176,7 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
         allowed_origins: config.http.allowed_origins.clone(),
     };
     let http_sends = Mutex::new(UserLimits::new(settings.sends_per_second));
+    let (marks, waiting_marks) = marks::channel();
     let app = Arc::new(App {
         hub,
         verifier,
@@ -178,9 +184,12 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
         sends,
         confirmations,
         reporter: Reporter::new(),
+        marks,
         http_sends,
     });
     let lease = config.presence.lease;
+    let marking = marks::run(app.hub.log.bus().clone(), waiting_marks, last.clone());
+    tasks.spawn("marks", marking);
     tasks.spawn("reports", room::report::run(app.clone(), lease, last.clone()));
     tasks.spawn("signals", room::signals::run(app.clone(), last.clone()));
     tasks.spawn("comparison", room::signals::compare(app.clone(), last.clone()));

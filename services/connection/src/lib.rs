@@ -6,6 +6,7 @@ mod api;
 mod app;
 mod hub;
 mod listener;
+mod marks;
 mod room;
 mod session;
 mod token;

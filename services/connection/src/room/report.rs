@@ -1,6 +1,6 @@
 //! Telling the presence service what this node has: numbered reports of what changed, beats, and snapshots on request.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,8 @@ const BEATS: u32 = 5;
 /// Users or subscriptions of one message, and their bytes: far below what NATS takes.
 const PART: usize = 500;
 const PART_BYTES: usize = 256 * 1024;
-/// Sessions of one user that are told of, the most active ones: more say nothing new of how he appears.
+/// Devices of one user that are told of, the most active ones, each by its most active session: more say nothing new of how
+/// he appears.
 const SESSIONS_MOST: usize = 16;
 /// A publish that takes longer is given up.
 const PUBLISH: Duration = Duration::from_secs(1);
@@ -162,7 +163,8 @@ fn sessions_of(sessions: Vec<Arc<Session>>, user_id: UserId) -> UserSessions {
     let present = sessions.iter().filter(|it| it.is_present);
     let mut sessions: Vec<SessionState> = present.map(|it| session_state(it)).collect();
     sessions.sort_by_key(|it| (it.idle, it.state != AppState::Foreground));
-    sessions.truncate(SESSIONS_MOST);
+    let mut devices = HashSet::new();
+    sessions.retain(|it| devices.len() < SESSIONS_MOST && devices.insert(it.device_id.clone()));
     UserSessions { user_id, sessions }
 }
 
@@ -221,7 +223,7 @@ mod tests {
     fn session(number: usize) -> Arc<Session> {
         let who = Who {
             user_id: UserId::parse("ann").unwrap(),
-            device_id: "\u{1}".repeat(128),
+            device_id: format!("{}{:03}", "\u{1}".repeat(125), number / 2),
             state: if number < 3 {
                 AppState::Background
             } else {
@@ -239,6 +241,14 @@ mod tests {
         let told = sessions_of(sessions, UserId::parse("ann").unwrap()).sessions;
         assert_eq!(told.len(), SESSIONS_MOST);
         assert!(told.iter().all(|it| !it.idle && it.state == AppState::Foreground));
+    }
+
+    #[test]
+    fn a_device_with_many_sockets_takes_the_place_of_no_other() {
+        let mut sessions: Vec<_> = (10..12).map(session).collect();
+        sessions.extend((0..100).map(|_| session(20)));
+        let told = sessions_of(sessions, UserId::parse("ann").unwrap()).sessions;
+        assert_eq!(told.len(), 2);
     }
 
     #[test]

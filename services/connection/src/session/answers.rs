@@ -28,7 +28,12 @@ impl Socket {
             } => {
                 self.on_sent(conversation, client_id, reference, result);
             }
-            Outcome::Confirmed { result: Ok(()), .. } => {}
+            Outcome::Confirmed {
+                mark: (id, _),
+                result: Ok(Some(seq)),
+                ..
+            } => self.on_confirmed(id, seq),
+            Outcome::Confirmed { result: Ok(None), .. } => {}
             Outcome::Confirmed {
                 mark,
                 references,

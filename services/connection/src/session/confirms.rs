@@ -80,6 +80,7 @@ mod tests {
             seq: Some(seq),
             server_id: None,
             doubtful: false,
+            tell: true,
         };
         let mut confirms = Confirms::default();
         let mut asked = Vec::new();

@@ -151,6 +151,7 @@ fn on_receipt(socket: &mut Socket, receipt: ReceiptFrame, kind: ReceiptKind, ref
         seq: receipt.seq,
         server_id: receipt.server_id,
         doubtful: !socket.is_member(&conversation),
+        tell: true,
     };
     socket.requests.confirm(conversation, confirm, reference);
     Ok(())

@@ -158,6 +158,7 @@ impl Socket {
 
     pub(super) fn on_state(&mut self, state: AppState) {
         if self.session.set_state(state) {
+            self.on_looked();
             self.app.hub.rooms.changes.user(&self.session.user_id);
         }
     }
@@ -165,6 +166,7 @@ impl Socket {
     /// The user has done something: he is not idle.
     pub(super) fn note_activity(&mut self) {
         if self.session.set_active() {
+            self.on_looked();
             self.app.hub.rooms.changes.user(&self.session.user_id);
         }
     }

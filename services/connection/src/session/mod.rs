@@ -10,6 +10,7 @@ pub mod frames;
 pub mod handshake;
 pub mod limiter;
 mod live;
+pub mod marks;
 mod meter;
 mod own;
 pub mod queue;

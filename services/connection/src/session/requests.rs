@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bus::batch::Batcher;
-use futures_util::stream::{FuturesUnordered, Stream};
+use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use protocol::client_frame::{MessageSend, Reference};
 use protocol::rpc::{Confirm, SendMessage, Sent};
 use protocol::{ClientId, Code, ConversationId, Refusal, ServerFrame, UserId};
@@ -48,8 +48,8 @@ pub enum Outcome {
         alone: bool,
         /// To be echoed: of each frame.
         references: Vec<Option<Reference>>,
-        /// The answer.
-        result: Result<(), Refusal>,
+        /// The answer: up to where it is confirmed.
+        result: Result<Option<u64>, Refusal>,
     },
     /// Of anything else: the frame to send, if there is one, and whose turn is next.
     Other(Option<Box<ServerFrame>>, Turn),
@@ -95,6 +95,8 @@ pub struct Requests {
     lines: HashMap<ConversationId, Line>,
     waiting_count: usize,
     confirms: Confirms,
+    /// How many receipts are under way.
+    confirming: usize,
     /// Work that is done in turn; an entry exists while some is under way.
     turns: HashMap<Turn, VecDeque<Work>>,
     /// Outcomes of repetitions, to be told after the one of what they repeat.
@@ -112,17 +114,40 @@ impl Requests {
             lines: HashMap::new(),
             waiting_count: 0,
             confirms: Confirms::default(),
+            confirming: 0,
             turns: HashMap::new(),
             repeated: VecDeque::new(),
         }
     }
 
-    /// Gives up all of them: what is not waited for any more must not hold anything that others wait for.
-    pub fn give_up(&mut self) {
-        self.running = FuturesUnordered::new();
+    /// Gives up all but what is under way.
+    pub fn stop(&mut self) {
         self.turns = HashMap::new();
         self.lines = HashMap::new();
         self.waiting_count = 0;
+    }
+
+    /// Gives up all of them: what is not waited for any more must not hold anything that others wait for.
+    pub fn give_up(&mut self) {
+        self.stop();
+        self.running = FuturesUnordered::new();
+        self.confirming = 0;
+    }
+
+    /// The next confirmation under way that is accepted, when nothing else is asked for any more; `None` when none is left.
+    pub async fn next_confirmed(&mut self) -> Option<(ConversationId, u64)> {
+        while self.confirming > 0 {
+            match self.running.next().await? {
+                Outcome::Confirmed { mark, result, .. } => {
+                    self.confirming -= 1;
+                    if let Ok(Some(seq)) = result {
+                        return Some((mark.0, seq));
+                    }
+                }
+                Outcome::Sent { .. } | Outcome::Other(..) => {}
+            }
+        }
+        None
     }
 
     /// Whether no more can be taken for now.
@@ -202,6 +227,7 @@ impl Requests {
 
     fn ask(&mut self, mark: Mark, alone: bool, merged: Merged) {
         let confirmations = self.confirmations.clone();
+        self.confirming += 1;
         self.running.push(Box::pin(async move {
             let result = confirmations.call(&merged.confirm, DEADLINE).await;
             Outcome::Confirmed {
@@ -260,13 +286,13 @@ impl Requests {
                 self.repeat(conversation, client_id, result);
                 self.start_next(&conversation.clone(), answered);
             }
-            Outcome::Confirmed { mark, alone: false, .. } => {
-                if let Some(next) = self.confirms.done(mark) {
+            Outcome::Confirmed { mark, alone, .. } => {
+                self.confirming -= 1;
+                if !alone && let Some(next) = self.confirms.done(mark) {
                     self.ask(mark.clone(), false, next);
                 }
             }
             Outcome::Other(_, turn) => self.next_in(&turn.clone()),
-            Outcome::Confirmed { .. } => {}
         }
         Poll::Ready(outcome)
     }

@@ -3,6 +3,7 @@
 //! Frames that wait for the socket are handed over together and go out in one write. While a write is under way the
 //! queue fills; when it is full the session falls behind, and is served from the log as fast as the socket takes it.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,6 +20,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 use super::feed::{AGAIN, Feed, Read};
 use super::limiter::Limiter;
 use super::live::TypingSent;
+use super::marks::{self, Marks};
 use super::own::Own;
 use super::requests::{Outcome, Requests};
 use super::{Meter, Session, frames};
@@ -48,12 +50,13 @@ pub struct Socket {
     pub(super) app: Arc<App>,
     pub(super) session: Arc<Session>,
     ws: Ws,
-    pub(super) outbox: std::collections::VecDeque<Utf8Bytes>,
+    pub(super) outbox: VecDeque<Utf8Bytes>,
     pub(super) own: Own,
     pub(super) requests: Requests,
     pub(super) sends: Limiter,
     pub(super) others: Limiter,
     pub(super) typing_sent: TypingSent,
+    pub(super) marks: Marks,
     /// Cursor of the last checkpoint, or of `ready`.
     pub(super) cursor: String,
     pub(super) expires_at: Instant,
@@ -106,6 +109,7 @@ impl Socket {
             sends: Limiter::new(rate, now),
             others: Limiter::new(rate.saturating_mul(frames::OTHERS_PER_SEND), now),
             typing_sent: TypingSent::default(),
+            marks: Marks::default(),
             cursor,
             expires_at,
             inbox: Vec::new(),
@@ -129,15 +133,10 @@ impl Socket {
     pub async fn run(mut self) {
         let end = self.serve().await;
         self.app.detach(&self.session);
-        self.requests.give_up();
-        if let End::Close(code, reason) = end {
-            for text in std::mem::take(&mut self.outbox) {
-                if Pin::new(&mut self.ws).start_send(Message::Text(text)).is_err() {
-                    return;
-                }
-            }
-            super::handshake::close(&mut self.ws, code, reason).await;
-        }
+        self.requests.stop();
+        let last = marks::write_last(&self.app, &self.session, &mut self.marks, &mut self.requests);
+        let goodbye = say_goodbye(&mut self.ws, std::mem::take(&mut self.outbox), end);
+        tokio::join!(last, goodbye);
     }
 
     async fn serve(&mut self) -> End {
@@ -330,9 +329,15 @@ impl Socket {
         let mut at = self.ping_at.min(dead_at).min(self.expires_at);
         let checkpoint = if self.writing { None } else { self.checkpoint_at };
         let idle = self.session.idle_at(self.app.settings.away_after);
-        for other in [checkpoint, self.feed.again_at(), self.drain_until, idle]
-            .into_iter()
-            .flatten()
+        for other in [
+            checkpoint,
+            self.feed.again_at(),
+            self.drain_until,
+            idle,
+            self.marks.next_at(),
+        ]
+        .into_iter()
+        .flatten()
         {
             at = at.min(other);
         }
@@ -367,7 +372,21 @@ impl Socket {
             }
         }
         self.feed.on_time(now);
-        self.app.note_idle(&self.session, now);
+        if self.app.note_idle(&self.session, now) {
+            self.on_looked();
+        }
+        self.write_due_marks(now);
         Ok(())
     }
+}
+
+/// What still waits for the client, and why the socket closes, where anybody is there to be told.
+async fn say_goodbye(ws: &mut Ws, outbox: VecDeque<Utf8Bytes>, end: End) {
+    let End::Close(code, reason) = end else { return };
+    for text in outbox {
+        if Pin::new(&mut *ws).start_send(Message::Text(text)).is_err() {
+            return;
+        }
+    }
+    super::handshake::close(ws, code, reason).await;
 }

@@ -88,17 +88,18 @@ impl Move<'_> {
 }
 
 impl Service {
-    /// Moves a watermark forward; one that is not ahead of the known one is ignored.
+    /// Moves a watermark forward; one that is not ahead of the known one is ignored. Which `seq` was confirmed, if the
+    /// request wants to know.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub(crate) async fn confirm(&self, request: Confirm, now: Timestamp) -> Result<(), Refusal> {
+    pub(crate) async fn confirm(&self, request: Confirm, now: Timestamp) -> Result<Option<u64>, Refusal> {
         let arrived = (now, Instant::now());
         let done = tokio::time::timeout(DEADLINE, self.confirm_within(request, arrived)).await;
         done.unwrap_or_else(|_| Err(Refusal::unavailable("no answer in time: send it again")))
     }
 
-    async fn confirm_within(&self, request: Confirm, arrived: (Timestamp, Instant)) -> Result<(), Refusal> {
+    async fn confirm_within(&self, request: Confirm, arrived: (Timestamp, Instant)) -> Result<Option<u64>, Refusal> {
         let id = ConversationId::parse(&request.conversation_id).ok_or_else(Refusal::no_conversation)?;
         let named = match &request.server_id {
             None => None,
@@ -127,7 +128,7 @@ impl Service {
             return Err(no_such_message());
         }
         let Some(seq) = clamp(asked, state.head.seq) else {
-            return Ok(());
+            return Ok(None);
         };
         let key = (id, request.user_id, request.kind);
         let watermark = self.watermarks.known.get_with(key.clone(), Arc::default);
@@ -140,7 +141,8 @@ impl Service {
             seq,
             arrived,
         };
-        self.move_forward(&watermark, &step).await
+        self.move_forward(&watermark, &step).await?;
+        Ok(request.tell.then_some(seq))
     }
 
     async fn move_forward(&self, watermark: &Watermark, step: &Move<'_>) -> Result<(), Refusal> {

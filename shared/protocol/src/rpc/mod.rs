@@ -176,11 +176,15 @@ pub struct Confirm {
     /// Whether the asking node does not know the user as a member: he may have left, or have just come.
     #[serde(default)]
     pub doubtful: bool,
+    /// Whether the answer is to say which `seq` it came to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tell: bool,
 }
 
 impl Request for Confirm {
     const ENDPOINT: &'static str = "confirm";
-    type Value = ();
+    /// Up to where it is confirmed now by this, held at the head: where that was asked for, and it is anywhere.
+    type Value = Option<u64>;
 }
 
 /// Changes a conversation.

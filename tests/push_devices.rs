@@ -35,7 +35,10 @@ async fn a_device_is_registered_listed_without_its_token_and_forgotten() {
     assert_eq!(devices[0]["locale"], "de-AT");
     assert_eq!(devices[0]["environment"], "sandbox");
     assert!(devices[0]["registered_at"].is_string());
-    assert!(!devices[0].to_string().contains(&phone.name), "the token is no one's to see");
+    assert!(
+        !devices[0].to_string().contains(&phone.name),
+        "the token is no one's to see"
+    );
     let path = format!("/v1/devices/{}", phone.device);
     assert_eq!(ann.api.delete(&path).await.status, 204);
     ann.api.delete(&path).await.assert_problem(404, "not_found");
@@ -136,8 +139,14 @@ async fn a_registration_that_could_never_be_pushed_to_is_refused_by_name() {
         (json!({"token": "abcd"}), "token"),
         (json!({"token": ""}), "token"),
         (json!({"token": 7}), "token"),
-        (json!({"platform": "fcm", "token": "has spaces in it, and more"}), "token"),
-        (json!({"platform": "webpush", "token": "https://push.example/x"}), "token"),
+        (
+            json!({"platform": "fcm", "token": "has spaces in it, and more"}),
+            "token",
+        ),
+        (
+            json!({"platform": "webpush", "token": "https://push.example/x"}),
+            "token",
+        ),
         (json!({"locale": "../../etc"}), "locale"),
         (json!({"environment": "moon"}), "environment"),
     ];

@@ -32,11 +32,25 @@ async fn settings_are_kept_one_by_one_and_are_those_of_the_caller() {
     let defaults: Value = serde_json::from_str(DEFAULTS).unwrap();
     assert_eq!(ann.api.get("/v1/notifications").await.ok(), defaults);
     let until = in_an_hour();
-    ann.api.patch("/v1/notifications", &json!({"previews": false})).await.ok();
-    let after = ann.api.patch("/v1/notifications", &json!({"muted_until": until})).await.ok();
-    assert_eq!((&after["previews"], &after["muted"], &after["muted_until"]), (&json!(false), &json!(true), &json!(until)));
+    ann.api
+        .patch("/v1/notifications", &json!({"previews": false}))
+        .await
+        .ok();
+    let after = ann
+        .api
+        .patch("/v1/notifications", &json!({"muted_until": until}))
+        .await
+        .ok();
+    assert_eq!(
+        (&after["previews"], &after["muted"], &after["muted_until"]),
+        (&json!(false), &json!(true), &json!(until))
+    );
     assert_eq!(ann.api_at(1).get("/v1/notifications").await.ok(), after);
-    let lifted = ann.api.patch("/v1/notifications", &json!({"muted": false, "previews": true})).await.ok();
+    let lifted = ann
+        .api
+        .patch("/v1/notifications", &json!({"muted": false, "previews": true}))
+        .await
+        .ok();
     assert_eq!(lifted, defaults);
     assert_eq!(bob.api.get("/v1/notifications").await.ok(), defaults);
 }
@@ -48,13 +62,20 @@ async fn a_conversations_settings_are_for_its_members() {
     let [ann, bob] = &room.users;
     let path = format!("/v1/conversations/{}/notifications", room.id);
     assert_eq!(ann.api.get(&path).await.ok(), json!({"level": "all", "muted": false}));
-    let set = ann.api.patch(&path, &json!({"level": "mentions", "muted": true})).await.ok();
+    let set = ann
+        .api
+        .patch(&path, &json!({"level": "mentions", "muted": true}))
+        .await
+        .ok();
     assert_eq!(set, json!({"level": "mentions", "muted": true}));
     assert_eq!(ann.api_at(1).get(&path).await.ok(), set);
     assert_eq!(bob.api.get(&path).await.ok(), json!({"level": "all", "muted": false}));
     let eve = shared.user("eve").await;
     eve.api.get(&path).await.assert_problem(404, "not_found");
-    eve.api.patch(&path, &json!({"muted": true})).await.assert_problem(404, "not_found");
+    eve.api
+        .patch(&path, &json!({"muted": true}))
+        .await
+        .assert_problem(404, "not_found");
     for (body, field) in [
         (json!({"level": "some"}), "level"),
         (json!({"muted": "yes"}), "muted"),
@@ -80,7 +101,13 @@ async fn a_muted_conversation_rings_nowhere_until_the_mute_ends() {
     // A setting that was just changed may be a moment old on a replica.
     tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
     ann.api.say(&room.id, "again").await;
-    assert!(phones.rings(&phone, 1).await[0].body.as_ref().unwrap().contains("again"));
+    assert!(
+        phones.rings(&phone, 1).await[0]
+            .body
+            .as_ref()
+            .unwrap()
+            .contains("again")
+    );
 }
 
 #[tokio::test]
@@ -90,7 +117,11 @@ async fn who_has_muted_everything_is_rung_by_direct_messages_if_he_wants() {
     let [ann, bob] = &direct.users;
     let group = ann.api.group(&[&bob.id]).await;
     let phone = bob.iphone().await;
-    set(&direct, json!({"muted_until": in_an_hour(), "direct_override_mute": true})).await;
+    set(
+        &direct,
+        json!({"muted_until": in_an_hour(), "direct_override_mute": true}),
+    )
+    .await;
     ann.api.say(&group, "to the group").await;
     ann.api.say(&direct.id, "to you").await;
     assert_eq!(phones.rings(&phone, 1).await[0].body.as_deref(), Some("to you"));

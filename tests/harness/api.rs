@@ -107,6 +107,10 @@ impl Api {
         self.call(self.http.patch(self.url(path)).json(body)).await
     }
 
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.call(self.http.delete(self.url(path))).await
+    }
+
     /// A GET that may get no answer, as from a node that is not there.
     pub async fn try_get(&self, path: &str) -> Option<Reply> {
         self.try_call(self.http.get(self.url(path))).await.ok()

@@ -27,7 +27,14 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let bus = options.server.connect().await?;
     let steps = decisions(&bus, &id.conversation_id, id.seq).await?;
     for step in &steps {
-        println!("{}", if options.json { serde_json::to_string(step)? } else { line(step) });
+        println!(
+            "{}",
+            if options.json {
+                serde_json::to_string(step)?
+            } else {
+                line(step)
+            }
+        );
     }
     if steps.is_empty() {
         eprintln!("nothing was decided: no member has a device, or the message is younger or older than is known");

@@ -3,6 +3,9 @@
 //! A provider turns one push into one request and the response into an [`Answer`]; it neither retries nor stores
 //! anything. What is to be done about an answer is decided by whoever works on the jobs.
 
+mod apns;
+mod cut;
+mod failure;
 mod http2;
 mod roots;
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub(crate) fn fit(
     most: usize,
     title: &str,
     body: &str,
-    payload: impl Fn(&str, &str) -> serde_json::Result<Vec<u8>>,
+    mut payload: impl FnMut(&str, &str) -> serde_json::Result<Vec<u8>>,
 ) -> serde_json::Result<Vec<u8>> {
     let whole = payload(title, body)?;
     if whole.len() <= most {

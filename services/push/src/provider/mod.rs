@@ -6,11 +6,15 @@
 mod apns;
 mod cut;
 mod failure;
+mod fcm;
+mod guard;
 mod http2;
+mod providers;
 mod roots;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod webpush;
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -18,6 +22,10 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use protocol::{ConversationId, Timestamp};
+
+pub(crate) use guard::check_endpoint;
+pub(crate) use providers::Providers;
+pub(crate) use webpush::Subscription;
 
 /// Where one device is reached.
 #[derive(Clone, PartialEq, Eq)]

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -16,6 +18,7 @@ use hyper_util::server::conn::auto;
 use protocol::{ConversationId, Timestamp};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -126,7 +129,7 @@ impl Seen {
         self.headers.get(name).map_or("", |it| it.to_str().unwrap())
     }
 
-    pub(crate) fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
@@ -316,5 +319,32 @@ pub(crate) fn push(content: Content) -> Push {
         collapse_id: "collapse".to_owned(),
         expires_at: Timestamp::from_millis(1_800_000_000_000),
         content,
+    }
+}
+
+/// What a browser has for one subscription.
+pub(crate) struct Browser {
+    key: ece::EcKeyComponents,
+    secret: Vec<u8>,
+}
+
+impl Browser {
+    pub(crate) fn new() -> Self {
+        let (key, secret) = ece::generate_keypair_and_auth_secret().unwrap();
+        Self {
+            key: key.raw_components().unwrap(),
+            secret: secret.to_vec(),
+        }
+    }
+
+    pub(crate) fn subscription(&self, endpoint: &str) -> String {
+        let base64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let keys = json!({ "p256dh": base64(self.key.public_key()), "auth": base64(&self.secret) });
+        json!({ "endpoint": endpoint, "keys": keys }).to_string()
+    }
+
+    pub(crate) fn open(&self, body: &[u8]) -> Value {
+        let plain = ece::decrypt(&self.key, &self.secret, body).unwrap();
+        serde_json::from_slice(&plain).unwrap()
     }
 }

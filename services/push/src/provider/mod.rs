@@ -3,12 +3,29 @@
 //! A provider turns one push into one request and the response into an [`Answer`]; it neither retries nor stores
 //! anything. What is to be done about an answer is decided by whoever works on the jobs.
 
+mod apns;
+mod cut;
+mod failure;
+mod fcm;
+mod guard;
+mod http2;
+mod providers;
+mod roots;
+#[cfg(test)]
+mod testing;
+mod tls;
+mod webpush;
+
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 use protocol::{ConversationId, Timestamp};
+
+pub(crate) use guard::check_endpoint;
+pub(crate) use providers::Providers;
+pub(crate) use webpush::Subscription;
 
 /// Where one device is reached.
 #[derive(Clone, PartialEq, Eq)]

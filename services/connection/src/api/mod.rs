@@ -97,6 +97,7 @@ fn cors(origins: &[String]) -> CorsLayer {
             http::header::AUTHORIZATION,
             http::header::CONTENT_TYPE,
             http::HeaderName::from_static("last-event-id"),
+            http::HeaderName::from_static("traceparent"),
         ])
 }
 

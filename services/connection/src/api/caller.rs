@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use protocol::client_frame::MessageSend;
 use protocol::http::{AddMembers, CreateConversation, SetRole, UpdateConversation};
+use protocol::push::{RegisterDevice, UpdateConversationNotifications, UpdateNotifications};
 use protocol::{Code, Refusal, Timestamp, UserId, limits};
 use serde::de::DeserializeOwned;
 
@@ -86,6 +87,18 @@ impl Bounded for UpdateConversation {
 }
 
 impl Bounded for SetRole {
+    const BYTES_MOST: usize = limits::FRAME_BYTES;
+}
+
+impl Bounded for RegisterDevice {
+    const BYTES_MOST: usize = limits::FRAME_BYTES;
+}
+
+impl Bounded for UpdateNotifications {
+    const BYTES_MOST: usize = limits::FRAME_BYTES;
+}
+
+impl Bounded for UpdateConversationNotifications {
     const BYTES_MOST: usize = limits::FRAME_BYTES;
 }
 

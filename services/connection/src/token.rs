@@ -16,6 +16,8 @@ pub struct Caller {
     pub user_id: UserId,
     /// The only device that the token is for, if it names one.
     pub device_id: Option<String>,
+    /// His name, where the token says one: shown in notifications, never trusted.
+    pub name: Option<String>,
     /// End of the token, seconds since the epoch.
     expires: u64,
 }
@@ -70,6 +72,7 @@ impl Verifier {
         Ok(Caller {
             user_id,
             device_id,
+            name: claims.name.as_deref().and_then(shown_name),
             expires: claims.exp,
         })
     }
@@ -89,6 +92,12 @@ impl Caller {
         };
         instant + Duration::from_millis(end_ms.saturating_sub(now_ms)).min(FAR)
     }
+}
+
+/// A name as it is shown; `None` where there is nothing to show.
+fn shown_name(text: &str) -> Option<String> {
+    let name: String = text.trim().chars().take(limits::NAME_CHARS).collect();
+    Some(name.trim_end().to_owned()).filter(|name| !name.is_empty())
 }
 
 /// Whether a text can be a device id.
@@ -136,6 +145,17 @@ mod tests {
             verify(&Header::default(), &good, SECRET).unwrap().user_id.as_str(),
             "ann"
         );
+    }
+
+    #[test]
+    fn a_name_is_trimmed_and_cut_and_may_be_missing() {
+        let name = |name: serde_json::Value| {
+            let claims = claims(|it| it["name"] = name);
+            verify(&Header::default(), &claims, SECRET).unwrap().name
+        };
+        assert_eq!(name(json!(" Ann B. ")).as_deref(), Some("Ann B."));
+        assert_eq!(name(json!("\u{e4}".repeat(300))).unwrap().chars().count(), 200);
+        assert_eq!((name(json!("  ")), name(json!(null))), (None, None));
     }
 
     #[test]

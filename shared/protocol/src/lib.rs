@@ -17,6 +17,7 @@ pub mod rpc;
 pub mod server_frame;
 pub mod signal;
 pub mod timestamp;
+pub mod trace;
 
 pub use claims::Claims;
 pub use client_frame::ClientFrame;

@@ -6,6 +6,12 @@ pub const FRAME_BYTES: usize = 64 * 1024;
 pub const TEXT_CHARS: usize = 4_000;
 /// Longest user id or device id, in bytes.
 pub const ID_BYTES: usize = 128;
+/// Longest token of a device for push, in bytes.
+pub const PUSH_TOKEN_BYTES: usize = 8_192;
+/// Longest id of an app at a push provider, in bytes.
+pub const APP_ID_BYTES: usize = 255;
+/// Longest locale of a device, in bytes.
+pub const LOCALE_BYTES: usize = 35;
 /// Longest conversation name, in Unicode scalar values.
 pub const NAME_CHARS: usize = 200;
 /// Most members of a conversation.

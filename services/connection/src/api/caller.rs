@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use protocol::client_frame::MessageSend;
 use protocol::http::{AddMembers, CreateConversation, SetRole, UpdateConversation};
+use protocol::push::{RegisterDevice, UpdateConversationNotifications, UpdateNotifications};
 use protocol::{Code, Refusal, Timestamp, UserId, limits};
 use serde::de::DeserializeOwned;
 
@@ -31,9 +32,22 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let TokenCaller(caller) = TokenCaller::from_request_parts(parts, app).await?;
+        Ok(Self(caller.user_id))
+    }
+}
+
+/// The same with what else the token says.
+#[derive(Debug)]
+pub struct TokenCaller(pub token::Caller);
+
+impl FromRequestParts<Arc<App>> for TokenCaller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let missing = || Refusal::new(Code::Unauthenticated, "send `Authorization: Bearer` with a token");
         let token = bearer(&parts.headers).ok_or_else(missing)?;
-        Ok(Self(app.verifier.verify(token, Timestamp::now())?.user_id))
+        Ok(Self(app.verifier.verify(token, Timestamp::now())?))
     }
 }
 
@@ -73,6 +87,18 @@ impl Bounded for UpdateConversation {
 }
 
 impl Bounded for SetRole {
+    const BYTES_MOST: usize = limits::FRAME_BYTES;
+}
+
+impl Bounded for RegisterDevice {
+    const BYTES_MOST: usize = limits::FRAME_BYTES;
+}
+
+impl Bounded for UpdateNotifications {
+    const BYTES_MOST: usize = limits::FRAME_BYTES;
+}
+
+impl Bounded for UpdateConversationNotifications {
     const BYTES_MOST: usize = limits::FRAME_BYTES;
 }
 

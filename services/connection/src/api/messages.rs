@@ -5,16 +5,17 @@ use std::sync::Arc;
 use axum::Json as Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use protocol::client_frame::MessageSend;
 use protocol::http::History;
 use protocol::limits::{HISTORY_DEFAULT, HISTORY_MOST};
 use protocol::rpc::{ReadHistory, SendMessage};
 use protocol::server_frame::MessageAck;
+use protocol::trace::is_traceparent;
 use protocol::{ConversationId, Refusal, ServerId};
 use tokio::time::Instant;
 
-use super::caller::{Caller, Fields, Json};
+use super::caller::{Caller, Fields, Json, TokenCaller};
 use super::conversations::DEADLINE;
 use super::problem::Problem;
 use crate::app::App;
@@ -42,25 +43,24 @@ pub async fn history(
 /// `POST /v1/conversations/{id}/messages`
 pub async fn send(
     State(app): State<Arc<App>>,
-    Caller(user_id): Caller,
+    TokenCaller(caller): TokenCaller,
     Path(conversation): Path<String>,
+    headers: HeaderMap,
     Json(mut send): Json<MessageSend>,
 ) -> Result<Response, Problem> {
-    let limited = app.http_sends.lock().take(&user_id, Instant::now());
+    let limited = app.http_sends.lock().take(&caller.user_id, Instant::now());
     limited.map_err(|refused| too_often(refused.retry_after_ms))?;
     let conversation_id = ConversationId::parse(&conversation).ok_or_else(Refusal::no_conversation)?;
     send.conversation_id = conversation;
     let client_id = send.client_id.clone();
-    let sent = bus::rpc::call(
-        app.hub.log.bus(),
-        &SendMessage {
-            user_id,
-            sender_name: None,
-            send,
-        },
-        DEADLINE,
-    )
-    .await?;
+    let traceparent = headers.get("traceparent").and_then(|it| it.to_str().ok());
+    let request = SendMessage {
+        user_id: caller.user_id,
+        sender_name: caller.name,
+        traceparent: traceparent.filter(|it| is_traceparent(it)).map(str::to_owned),
+        send,
+    };
+    let sent = bus::rpc::call(app.hub.log.bus(), &request, DEADLINE).await?;
     app.hub.lanes[app.hub.lane_of(&conversation_id)].note(sent.position);
     let status = if sent.duplicate {
         StatusCode::OK

@@ -2,9 +2,11 @@
 
 mod caller;
 mod conversations;
+mod devices;
 mod events;
 mod members;
 mod messages;
+mod notifications;
 mod origin;
 mod percent;
 mod poll;
@@ -52,7 +54,18 @@ pub fn router(app: Arc<App>) -> Router {
             "/v1/conversations/{id}/messages",
             get(messages::history).post(messages::send),
         )
+        .route(
+            "/v1/conversations/{id}/notifications",
+            get(notifications::read_one).patch(notifications::update_one),
+        )
         .route("/v1/messages", get(events::since))
+        .route(
+            "/v1/notifications",
+            get(notifications::read).patch(notifications::update),
+        )
+        .route("/v1/devices", get(devices::list).post(devices::register))
+        .route("/v1/devices/{device_id}", delete(devices::remove))
+        .route("/v1/push", get(devices::info))
         .route("/v1/presence", get(presence::read))
         .layer(axum::middleware::from_fn(readable))
         .layer(axum::middleware::from_fn(within_time))
@@ -97,6 +110,7 @@ fn cors(origins: &[String]) -> CorsLayer {
             http::header::AUTHORIZATION,
             http::header::CONTENT_TYPE,
             http::HeaderName::from_static("last-event-id"),
+            http::HeaderName::from_static("traceparent"),
         ])
 }
 

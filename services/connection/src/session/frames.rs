@@ -1,8 +1,9 @@
 //! What a session does with each frame of its client. Each handler leaves answers in the outbox; only the loop writes.
 
 use protocol::client_frame::{Auth, Decoded, MessageSend, ReceiptFrame, Reference, Rejected};
-use protocol::rpc::{Confirm, ReceiptKind};
+use protocol::rpc::{Confirm, ReceiptKind, SendMessage};
 use protocol::server_frame::{ErrorFrame, Pong, close};
+use protocol::trace::is_traceparent;
 use protocol::{ClientFrame, Code, ConversationId, Refusal, ServerFrame, ServerId, Timestamp, client_frame};
 use tokio::time::Instant;
 
@@ -19,7 +20,11 @@ pub const OTHERS_PER_SEND: u32 = 20;
 pub(super) fn on_text(socket: &mut Socket, text: &str) -> Result<(), End> {
     metrics::counter!("parley_frames_in_total").increment(1);
     match client_frame::decode(text) {
-        Ok(Decoded { frame, reference, .. }) => on_frame(socket, frame, reference),
+        Ok(Decoded {
+            frame,
+            reference,
+            traceparent,
+        }) => on_frame(socket, frame, reference, traceparent),
         Err(rejected) => on_rejected(socket, *rejected),
     }
 }
@@ -37,7 +42,12 @@ fn on_rejected(socket: &mut Socket, rejected: Rejected) -> Result<(), End> {
     Ok(())
 }
 
-fn on_frame(socket: &mut Socket, frame: ClientFrame, reference: Option<Reference>) -> Result<(), End> {
+fn on_frame(
+    socket: &mut Socket,
+    frame: ClientFrame,
+    reference: Option<Reference>,
+    traceparent: Option<String>,
+) -> Result<(), End> {
     let send = matches!(frame, ClientFrame::MessageSend(_));
     if !matches!(
         frame,
@@ -49,7 +59,7 @@ fn on_frame(socket: &mut Socket, frame: ClientFrame, reference: Option<Reference
     let result = match limited {
         Err(refusal) => Err((refusal, client_id_of(&frame))),
         Ok(()) => match frame {
-            ClientFrame::MessageSend(send) => on_send(socket, send, reference.clone()),
+            ClientFrame::MessageSend(send) => on_send(socket, *send, reference.clone(), traceparent),
             ClientFrame::MessageDelivered(receipt) => {
                 on_receipt(socket, receipt, ReceiptKind::Delivered, reference.clone())
             }
@@ -123,7 +133,12 @@ fn client_id_of(frame: &ClientFrame) -> Option<String> {
     }
 }
 
-fn on_send(socket: &mut Socket, send: Box<MessageSend>, reference: Option<Reference>) -> Handled {
+fn on_send(
+    socket: &mut Socket,
+    send: MessageSend,
+    reference: Option<Reference>,
+    traceparent: Option<String>,
+) -> Handled {
     let Some(conversation) = ConversationId::parse(&send.conversation_id) else {
         return Err((Refusal::no_conversation(), Some(send.client_id.as_str().to_owned())));
     };
@@ -132,7 +147,13 @@ fn on_send(socket: &mut Socket, send: Box<MessageSend>, reference: Option<Refere
     socket
         .own
         .sending(&conversation, &send.client_id, reference.clone(), dispatched);
-    socket.requests.send(conversation, send, reference);
+    let request = SendMessage {
+        user_id: socket.session.user_id.clone(),
+        sender_name: socket.sender_name.clone(),
+        traceparent: traceparent.filter(|it| is_traceparent(it)),
+        send,
+    };
+    socket.requests.send(conversation, Box::new(request), reference);
     Ok(())
 }
 
@@ -178,6 +199,7 @@ fn on_renewal(socket: &mut Socket, auth: &Auth, reference: Option<Reference>) ->
         return Err((Refusal::new(Code::Forbidden, "this token is another device's"), None));
     }
     socket.expires_at = caller.ends_at(Timestamp::now(), Instant::now());
+    socket.sender_name = caller.name;
     let ready = socket
         .app
         .ready(&socket.session, false, socket.cursor.clone(), reference);

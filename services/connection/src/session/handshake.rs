@@ -36,8 +36,8 @@ pub async fn serve(app: Arc<App>, mut ws: Ws, offered: Option<Result<Auth, Refus
         Err(_) => return close(&mut ws, close::TIMEOUT, "no authentication in time").await,
     };
     match start(&app, admitted).await {
-        Ok((attached, frames, cursor, expires_at)) => {
-            Box::new(Socket::new(app, attached, ws, frames, cursor, expires_at))
+        Ok((attached, frames, cursor, caller)) => {
+            Box::new(Socket::new(app, attached, ws, frames, cursor, &caller))
                 .run()
                 .await;
         }
@@ -150,7 +150,7 @@ pub fn device_of(caller: &Caller, given: Option<String>) -> Result<String, Refus
     }
 }
 
-type Started = ((Arc<Session>, Feed), Vec<ServerFrame>, String, Instant);
+type Started = ((Arc<Session>, Feed), Vec<ServerFrame>, String, Caller);
 
 async fn start(app: &Arc<App>, admitted: Admitted) -> Result<Started, Refusal> {
     let who = Who {
@@ -167,8 +167,7 @@ async fn start(app: &Arc<App>, admitted: Admitted) -> Result<Started, Refusal> {
         metrics::counter!("parley_resyncs_total").increment(1);
         frames.push(ServerFrame::Resync(Resync { reason }));
     }
-    let expires_at = admitted.caller.ends_at(Timestamp::now(), Instant::now());
-    Ok(((session, opened.feed), frames, cursor, expires_at))
+    Ok(((session, opened.feed), frames, cursor, admitted.caller))
 }
 
 async fn tell(ws: &mut Ws, refusal: Refusal, reference: Option<Reference>) {

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use bus::batch::Batcher;
 use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
-use protocol::client_frame::{MessageSend, Reference};
+use protocol::client_frame::Reference;
 use protocol::rpc::{Confirm, SendMessage, Sent};
-use protocol::{ClientId, Code, ConversationId, Refusal, ServerFrame, UserId};
+use protocol::{ClientId, Code, ConversationId, Refusal, ServerFrame};
 use tokio::time::Instant;
 
 use super::confirms::{Confirms, Mark, Merged};
@@ -65,7 +65,7 @@ pub enum Turn {
 }
 
 struct Waiting {
-    send: Box<MessageSend>,
+    request: Box<SendMessage>,
     reference: Option<Reference>,
     /// From the frame's arrival; anew from its turn where the send before it was answered, so that a long line is no
     /// reason to refuse, and a service that hangs does not make each wait in turn.
@@ -89,7 +89,6 @@ type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 pub struct Requests {
     sends: Batcher<SendMessage>,
     confirmations: Batcher<Confirm>,
-    user: UserId,
     running: FuturesUnordered<Running>,
     /// An entry exists while a send to that conversation is under way.
     lines: HashMap<ConversationId, Line>,
@@ -105,11 +104,10 @@ pub struct Requests {
 
 impl Requests {
     /// None yet.
-    pub fn new(sends: Batcher<SendMessage>, confirmations: Batcher<Confirm>, user: UserId) -> Self {
+    pub fn new(sends: Batcher<SendMessage>, confirmations: Batcher<Confirm>) -> Self {
         Self {
             sends,
             confirmations,
-            user,
             running: FuturesUnordered::new(),
             lines: HashMap::new(),
             waiting_count: 0,
@@ -161,47 +159,38 @@ impl Requests {
     }
 
     /// Sends a message after those of this session to the same conversation.
-    pub fn send(&mut self, conversation: ConversationId, send: Box<MessageSend>, reference: Option<Reference>) {
+    pub fn send(&mut self, conversation: ConversationId, request: Box<SendMessage>, reference: Option<Reference>) {
         if let Some(line) = self.lines.get_mut(&conversation) {
-            if let Some(again) = line.repetitions_of(&send.client_id) {
+            if let Some(again) = line.repetitions_of(&request.send.client_id) {
                 if again.len() < REPETITIONS_MOST {
                     again.push(reference);
                 }
                 return;
             }
-            line.waiting.push_back(Waiting::new(send, reference));
+            line.waiting.push_back(Waiting::new(request, reference));
             self.waiting_count += 1;
             return;
         }
-        self.start(conversation, Waiting::new(send, reference));
+        self.start(conversation, Waiting::new(request, reference));
     }
 
     fn start(&mut self, conversation: ConversationId, waiting: Waiting) {
         let Waiting {
-            send,
+            request,
             reference,
             deadline,
             again,
         } = waiting;
         let line = self.lines.entry(conversation.clone()).or_default();
-        line.running = Some((send.client_id.clone(), again));
-        let (sends, user_id) = (self.sends.clone(), self.user.clone());
+        let client_id = request.send.client_id.clone();
+        line.running = Some((client_id.clone(), again));
+        let sends = self.sends.clone();
         self.running.push(Box::pin(async move {
-            let client_id = send.client_id.clone();
             let left = deadline.saturating_duration_since(Instant::now());
             let result = if left.is_zero() {
                 Err(Refusal::unavailable("the service is slow: it was not sent, try again"))
             } else {
-                sends
-                    .call(
-                        &SendMessage {
-                            user_id,
-                            sender_name: None,
-                            send: *send,
-                        },
-                        left,
-                    )
-                    .await
+                sends.call(&request, left).await
             };
             Outcome::Sent {
                 conversation,
@@ -338,9 +327,9 @@ impl Requests {
 }
 
 impl Waiting {
-    fn new(send: Box<MessageSend>, reference: Option<Reference>) -> Self {
+    fn new(request: Box<SendMessage>, reference: Option<Reference>) -> Self {
         Self {
-            send,
+            request,
             reference,
             deadline: Instant::now() + DEADLINE,
             again: Vec::new(),
@@ -356,7 +345,10 @@ impl Line {
         {
             return Some(again);
         }
-        let waiting = self.waiting.iter_mut().find(|it| it.send.client_id == *client_id);
+        let waiting = self
+            .waiting
+            .iter_mut()
+            .find(|it| it.request.send.client_id == *client_id);
         waiting.map(|it| &mut it.again)
     }
 }
@@ -366,7 +358,10 @@ mod tests {
     use super::*;
 
     fn waiting(client_id: &ClientId) -> Waiting {
-        let text = format!(r#"{{"client_id":"{}","conversation_id":"g"}}"#, client_id.as_str());
+        let text = format!(
+            r#"{{"user_id":"ann","client_id":"{}","conversation_id":"g"}}"#,
+            client_id.as_str()
+        );
         Waiting::new(serde_json::from_str(&text).unwrap(), None)
     }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use futures_util::{Sink, Stream};
 use protocol::server_frame::{Draining, ErrorFrame, close};
-use protocol::{Code, Refusal, ServerFrame};
+use protocol::{Code, Refusal, ServerFrame, Timestamp};
 use rand::Rng;
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
@@ -25,6 +25,7 @@ use super::own::Own;
 use super::requests::{Outcome, Requests};
 use super::{Meter, Session, frames};
 use crate::app::App;
+use crate::token::Caller;
 
 /// A WebSocket as this service holds it.
 pub type Ws = WebSocketStream<Meter>;
@@ -60,6 +61,8 @@ pub struct Socket {
     /// Cursor of the last checkpoint, or of `ready`.
     pub(super) cursor: String,
     pub(super) expires_at: Instant,
+    /// As the token says it.
+    pub(super) sender_name: Option<String>,
     inbox: Vec<Message>,
     /// What ended the stream of frames in `inbox`.
     broken: Option<Turn>,
@@ -96,11 +99,11 @@ impl Socket {
         ws: Ws,
         outbox: Vec<ServerFrame>,
         cursor: String,
-        expires_at: Instant,
+        caller: &Caller,
     ) -> Self {
         let now = Instant::now();
         let rate = app.settings.sends_per_second;
-        let requests = Requests::new(app.sends.clone(), app.confirmations.clone(), session.user_id.clone());
+        let requests = Requests::new(app.sends.clone(), app.confirmations.clone());
         Self {
             ws,
             outbox: outbox.iter().map(|frame| frame.encode().into()).collect(),
@@ -111,7 +114,8 @@ impl Socket {
             typing_sent: TypingSent::default(),
             marks: Marks::default(),
             cursor,
-            expires_at,
+            expires_at: caller.ends_at(Timestamp::now(), now),
+            sender_name: caller.name.clone(),
             inbox: Vec::new(),
             broken: None,
             feed,

@@ -1,6 +1,8 @@
 //! Who may send what, and what becomes of it: a pure function of the conversation's state.
 
 use protocol::client_frame::MessageSend;
+use protocol::envelope::Extras;
+use protocol::rpc::SendMessage;
 use protocol::server_frame::MessageIncoming;
 use protocol::{Code, ConversationId, Refusal, ServerFrame, ServerId, Timestamp, UserId, envelope};
 
@@ -13,6 +15,10 @@ pub(crate) struct Draft {
     pub(crate) conversation_id: ConversationId,
     pub(crate) text: String,
     pub(crate) reply_to: Option<ServerId>,
+    /// See [`Envelope`](envelope::Envelope).
+    pub(crate) sender_name: Option<String>,
+    /// See [`Envelope`](envelope::Envelope).
+    pub(crate) traceparent: Option<String>,
     pub(crate) send: MessageSend,
 }
 
@@ -40,7 +46,8 @@ pub(crate) fn no_such_message() -> Refusal {
 ///
 /// # Errors
 /// `not_found` for ids that no server made, `invalid`.
-pub(crate) fn draft(sender: UserId, send: MessageSend) -> Result<Draft, Refusal> {
+pub(crate) fn draft(request: SendMessage) -> Result<Draft, Refusal> {
+    let send = request.send;
     let conversation_id = ConversationId::parse(&send.conversation_id).ok_or_else(Refusal::no_conversation)?;
     let text = protocol::client_frame::checked_text(&send)?.to_owned();
     let reply_to = match &send.reply_to {
@@ -51,10 +58,12 @@ pub(crate) fn draft(sender: UserId, send: MessageSend) -> Result<Draft, Refusal>
         }
     };
     Ok(Draft {
-        sender,
+        sender: request.user_id,
         conversation_id,
         text,
         reply_to,
+        sender_name: request.sender_name,
+        traceparent: request.traceparent,
         send,
     })
 }
@@ -90,6 +99,11 @@ pub(crate) fn decide(state: &State, draft: &Draft, reply_known: bool, now: Times
         attachments: draft.send.attachments.clone().unwrap_or_default(),
         timestamp,
     });
+    let extras = Extras {
+        sender_name: draft.sender_name.as_deref(),
+        traceparent: draft.traceparent.as_deref(),
+        ..Extras::default()
+    };
     Decision::Append {
         // The position is the stream's to give.
         head: Head {
@@ -98,7 +112,7 @@ pub(crate) fn decide(state: &State, draft: &Draft, reply_known: bool, now: Times
             timestamp,
         },
         expected: state.head.position,
-        payload: envelope::encode(&frame, state.state_at),
+        payload: envelope::encode_with(&frame, state.state_at, &extras),
     }
 }
 
@@ -132,10 +146,19 @@ mod tests {
         }
     }
 
+    fn request(sender: &str, send: MessageSend) -> SendMessage {
+        SendMessage {
+            user_id: user(sender),
+            sender_name: None,
+            traceparent: None,
+            send,
+        }
+    }
+
     fn draft_of(sender: &str, reply_seq: Option<u64>) -> Draft {
         let id = ann_and_bob().id.as_str().to_owned();
         let reply_to = reply_seq.map(|seq| format!("{id}-{seq}"));
-        draft(user(sender), send(&id, reply_to)).unwrap()
+        draft(request(sender, send(&id, reply_to))).unwrap()
     }
 
     fn decide_at(draft: &Draft, reply_known: bool, now_ms: i64) -> Decision {
@@ -166,6 +189,27 @@ mod tests {
     }
 
     #[test]
+    fn name_and_trace_of_a_send_stand_beside_its_frame_and_leave_no_trace_where_there_are_none() {
+        let payload = |draft: &Draft| match decide_at(draft, false, 5_000) {
+            Decision::Append { payload, .. } => payload,
+            other => panic!("{other:?}"),
+        };
+        let plain = payload(&draft_of("bob", None));
+        let named = payload(&Draft {
+            sender_name: Some("Bob".into()),
+            traceparent: Some("00-1-2-01".into()),
+            ..draft_of("bob", None)
+        });
+        let (with, _) = envelope::decode(&named).unwrap();
+        assert_eq!(
+            (with.sender_name.as_deref(), with.traceparent.as_deref()),
+            (Some("Bob"), Some("00-1-2-01"))
+        );
+        let text = format!(r#"{{"v":1,"state_at":10,"frame":{}}}"#, with.frame.get());
+        assert_eq!(String::from_utf8(plain).unwrap(), text);
+    }
+
+    #[test]
     fn time_never_goes_back_within_a_conversation() {
         let Decision::Append { head, .. } = decide_at(&draft_of("ann", None), false, 3) else {
             panic!("not appended");
@@ -178,7 +222,7 @@ mod tests {
         let refused = Decision::Refuse(Refusal::no_conversation());
         assert_eq!(decide_at(&draft_of("eve", None), false, 5_000), refused);
         assert_eq!(
-            draft(user("ann"), send("nonsense", None)).unwrap_err(),
+            draft(request("ann", send("nonsense", None))).unwrap_err(),
             Refusal::no_conversation()
         );
     }
@@ -200,7 +244,7 @@ mod tests {
         let foreign = format!("{}-1", ConversationId::direct(&user("x"), &user("y")).as_str());
         let id = ann_and_bob().id.as_str().to_owned();
         assert_eq!(
-            draft(user("ann"), send(&id, Some(foreign))).unwrap_err(),
+            draft(request("ann", send(&id, Some(foreign)))).unwrap_err(),
             no_such_message()
         );
     }

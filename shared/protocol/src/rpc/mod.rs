@@ -50,6 +50,9 @@ pub struct SendMessage {
     /// His name, where his token says it: for notifications.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender_name: Option<String>,
+    /// The W3C trace context of the frame or request that sends it, well-formed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// The message.
     #[serde(flatten)]
     pub send: MessageSend,

@@ -12,7 +12,13 @@ async fn in_background(user: &User, phone: &Phone) -> crate::harness::Client {
     let client = user.socket().device(&phone.device).connect().await;
     client.send(json!({"type": "state", "state": "background"})).await;
     client.barrier().await;
+    known(user).await;
     client
+}
+
+/// The presence service knows how the user is connected at the first node: asking there tells it.
+async fn known(user: &User) {
+    assert_eq!(user.api.status_of(&user.id).await, "online");
 }
 
 #[tokio::test]
@@ -155,7 +161,7 @@ async fn a_phone_on_screen_is_not_rung() {
     let [ann, bob] = &room.users;
     let phone = bob.iphone().await;
     let client = bob.socket().device(&phone.device).connect().await;
-    client.barrier().await;
+    known(bob).await;
     let sent = ann.api.say(&room.id, "are you there?").await;
     client.expect_text("are you there?").await;
     phones.assert_silent(&phone).await;

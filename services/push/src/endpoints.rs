@@ -4,7 +4,7 @@ use protocol::push::{Devices, Environment, Platform, PushInfo, RegisterDevice as
 use protocol::rpc::{ListDevices, ReadPushInfo, RegisterDevice, Registered, RemoveDevice};
 use protocol::{Code, Refusal, Timestamp};
 
-use crate::provider::check_endpoint;
+use crate::provider::Subscription;
 use crate::service::{Service, unavailable};
 
 /// Apple says that tokens may grow; they are 32 bytes today.
@@ -50,7 +50,7 @@ impl Service {
                     ));
                 }
             }
-            Platform::Webpush => check_endpoint(token, self.settings.webpush.allow_private)
+            Platform::Webpush => Subscription::parse(token, self.settings.webpush.allow_private)
                 .map(drop)
                 .map_err(|problem| Refusal::invalid(format!("`token`: {problem}")))?,
         }

@@ -14,7 +14,7 @@ use super::breaker::{Breaker, Leave};
 use super::check::settle;
 use super::dead;
 use super::job::{Job, Lane};
-use crate::provider::{Answer, Push, Scope};
+use crate::provider::{Answer, Push, Scope, Subscription};
 use crate::records::Step;
 use crate::registry::{Known, Registration};
 use crate::service::Service;
@@ -212,14 +212,10 @@ pub(super) async fn again(entry: &Entry, pause: Duration) {
 
 /// Scheme, host and port of a browser's push service.
 fn origin_of(registration: &Registration) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Subscription {
-        endpoint: String,
-    }
     if registration.platform != Platform::Webpush {
         return None;
     }
-    let subscription: Subscription = serde_json::from_str(&registration.token.0).ok()?;
-    let endpoint: http::Uri = subscription.endpoint.parse().ok()?;
-    Some(format!("{}://{}", endpoint.scheme_str()?, endpoint.authority()?))
+    // Whether it may be connected to is for the provider to say.
+    let subscription = Subscription::parse(&registration.token.0, true).ok()?;
+    Some(subscription.endpoint.origin)
 }

@@ -25,6 +25,8 @@ use crate::service::Service;
 
 /// A message whose facts cannot be had comes again after this.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Who was connected when a message came is known everywhere after this: nodes report every 50 ms.
+const SETTLED_MS: i64 = 120;
 /// Questions of one batch for audiences under way at once.
 const QUESTIONS: usize = 8;
 
@@ -121,12 +123,17 @@ async fn decide_all(
     in_hand: &InHand,
 ) -> Result<(), NotNow> {
     let mut open = open(service, messages, in_hand).await?;
+    if open.is_empty() {
+        return Ok(());
+    }
+    sleep_until(aged(&open, SETTLED_MS)).await;
     settle(service, &mut open, false).await?;
     finish(&mut open, in_hand).await;
     if open.is_empty() {
         return Ok(());
     }
-    sleep_until(grace_over(service, &open)).await;
+    let grace_ms = i64::try_from(service.settings.grace_ms).unwrap_or(i64::MAX);
+    sleep_until(aged(&open, grace_ms.max(SETTLED_MS))).await;
     settle(service, &mut open, true).await?;
     finish(&mut open, in_hand).await;
     Ok(())
@@ -213,14 +220,11 @@ async fn finish(open: &mut Vec<Open>, in_hand: &InHand) {
     in_hand.ack_all_but(&open.iter().map(|it| it.index).collect()).await;
 }
 
-/// When the youngest message has had its grace.
-fn grace_over(service: &Service, open: &[Open]) -> Instant {
-    let grace = i64::try_from(service.settings.grace_ms).unwrap_or(i64::MAX);
+/// When the youngest message is so old.
+fn aged(open: &[Open], age_ms: i64) -> Instant {
     let now = Timestamp::now().as_millis();
-    let left = open
-        .iter()
-        .map(|it| it.told.message.timestamp.as_millis() + grace - now);
-    // A clock that is wrong makes nobody wait for longer than the grace.
-    let left = left.max().unwrap_or(0).clamp(0, grace);
+    let left = open.iter().map(|it| it.told.message.timestamp.as_millis() + age_ms - now);
+    // A clock that is wrong makes nobody wait for longer.
+    let left = left.max().unwrap_or(0).clamp(0, age_ms);
     Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or(0))
 }

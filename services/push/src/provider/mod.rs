@@ -23,7 +23,6 @@ use std::time::Duration;
 
 use protocol::{ConversationId, Timestamp};
 
-pub(crate) use guard::check_endpoint;
 pub(crate) use providers::Providers;
 pub(crate) use webpush::Subscription;
 
@@ -133,25 +132,4 @@ pub(crate) enum Scope {
 pub(crate) trait Provider: Send + Sync + Debug {
     /// Makes one attempt, bounded in time by the provider's own time-out.
     fn push<'a>(&'a self, push: &'a Push) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
-}
-
-// STUB
-#[derive(Debug)]
-pub(crate) struct Providers {}
-impl Providers {
-    pub(crate) fn new(_: &config::Push) -> anyhow::Result<Self> {
-        Ok(Self {})
-    }
-    pub(crate) fn get(&self, _: protocol::push::Platform) -> Option<&dyn Provider> {
-        None
-    }
-    pub(crate) fn apps(&self, _: protocol::push::Platform) -> &[String] {
-        &[]
-    }
-    pub(crate) fn vapid_public_key(&self) -> Option<&str> {
-        None
-    }
-}
-pub(crate) fn check_endpoint(_: &str, _: bool) -> Result<(), String> {
-    Ok(())
 }

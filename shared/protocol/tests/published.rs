@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Claims, ServerFrame, client_frame, http};
+use protocol::{Claims, ServerFrame, client_frame, http, push};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -74,6 +74,14 @@ fn every_http_example_is_what_the_server_reads_or_writes() {
             "Conversations" => survives::<http::Conversations>(text),
             "History" => survives::<http::History>(text),
             "Events" => survives::<http::Events>(text),
+            "RegisterDevice" => survives::<push::RegisterDevice>(text),
+            "Device" => survives::<push::Device>(text),
+            "Devices" => survives::<push::Devices>(text),
+            "PushInfo" => survives::<push::PushInfo>(text),
+            "Notifications" => survives::<push::Notifications>(text),
+            "UpdateNotifications" => survives::<push::UpdateNotifications>(text),
+            "ConversationNotifications" => survives::<push::ConversationNotifications>(text),
+            "UpdateConversationNotifications" => survives::<push::UpdateConversationNotifications>(text),
             "Claims" => survives::<Claims>(text),
             other => panic!("an example of an unknown kind: {other}"),
         }
@@ -106,4 +114,13 @@ fn every_server_frame_has_an_example() {
     let known: BTreeSet<String> = error.split('`').skip(3).step_by(2).map(str::to_owned).collect();
     assert!(known.contains("ready"), "serde's words have changed: {error}");
     assert_eq!(shown, known);
+}
+
+#[test]
+fn what_a_user_who_never_set_anything_is_notified_of_is_what_the_page_shows() {
+    let [shown] = of("Notifications")[..] else {
+        panic!("one example is the defaults");
+    };
+    let defaults = serde_json::to_value(push::Notifications::default()).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(shown).unwrap(), defaults);
 }

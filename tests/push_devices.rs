@@ -134,7 +134,7 @@ async fn a_registration_that_could_never_be_pushed_to_is_refused_by_name() {
     let cases = [
         (json!({"device_id": ""}), "device_id"),
         (json!({"device_id": "x".repeat(129)}), "device_id"),
-        (json!({"platform": "pager"}), "platform"),
+        (json!({"platform": "pager"}), "expected one of `apns`, `fcm`, `webpush`"),
         (json!({"token": "not hex"}), "token"),
         (json!({"token": "abcd"}), "token"),
         (json!({"token": ""}), "token"),
@@ -148,7 +148,7 @@ async fn a_registration_that_could_never_be_pushed_to_is_refused_by_name() {
             "token",
         ),
         (json!({"locale": "../../etc"}), "locale"),
-        (json!({"environment": "moon"}), "environment"),
+        (json!({"environment": "moon"}), "`production` or `sandbox`"),
     ];
     for (change, field) in cases {
         let mut body = Phone::apple().registration();

@@ -122,7 +122,8 @@ async fn a_kill_within_the_grace_or_a_restart_loses_no_push_and_doubles_none() {
 
 #[tokio::test]
 async fn a_provider_that_is_down_for_a_minute_gets_all_pushes_later_once() {
-    let phones = started(Deployment::start()).await;
+    // It does little but wait: it takes no other test's place.
+    let phones = started(Deployment::start().beside()).await;
     let crowd = Crowd::of(&phones, 20).await;
     phones.fake.stop_listener(Listener::Apns).await;
     crowd.say(0..10).await;

@@ -57,6 +57,14 @@ impl LaneState {
         self.with("", |it| it.ask(now))
     }
 
+    /// For how long nothing may be sent by this queue, if so; also while a probe is on its way.
+    pub(super) fn lane_shut(&self, now: Instant) -> Option<Duration> {
+        if self.lane.platform == Platform::Webpush {
+            return None;
+        }
+        self.with("", |it| it.shut_for(now))
+    }
+
     /// Gives a probe back.
     pub(super) fn unused_lane(&self, now: Instant) {
         if self.lane.platform != Platform::Webpush {

@@ -63,6 +63,15 @@ impl Breaker {
         }
     }
 
+    /// For how long nothing passes but a probe, if so: until it may be asked again, or a moment while a probe is on its way.
+    pub(crate) fn shut_for(&self, now: Instant) -> Option<Duration> {
+        match self.state {
+            State::Closed => None,
+            State::Open { until } => Some(until.saturating_duration_since(now)),
+            State::Probing { .. } => Some(FIRST),
+        }
+    }
+
     /// Gives a probe back that was not sent.
     pub(crate) fn unused(&mut self, now: Instant) {
         if let State::Probing { .. } = self.state {

@@ -15,7 +15,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::attempt::{Attempt, LaneState};
+use super::attempt::{Attempt, LaneState, again};
+use super::backoff::pause_by_chance;
 use super::breaker::Leave;
 use super::check::check;
 use super::job::Lane;
@@ -124,12 +125,19 @@ impl Fetcher {
             while let Ok(Some(next)) = timeout(LINGER, batch.next()).await {
                 entries.push(next.map_err(|error| error.to_string())?);
             }
-            any |= self.start(entries, under_way).await;
+            any |= self.start(entries, most == 1, under_way).await;
         }
     }
 
     /// Starts the attempts at jobs. False: nothing was left to be tried.
-    async fn start(&self, entries: Vec<Entry>, under_way: &mut JoinSet<()>) -> bool {
+    async fn start(&self, entries: Vec<Entry>, is_probe: bool, under_way: &mut JoinSet<()>) -> bool {
+        if let Some(left) = self.state.lane_shut(Instant::now()).filter(|_| !is_probe) {
+            // The breaker opened while the fetch waited.
+            for entry in &entries {
+                again(entry, left + pause_by_chance(1, None)).await;
+            }
+            return false;
+        }
         let attempts: Vec<Attempt> = check(&self.service, &self.state, entries).await;
         let any = !attempts.is_empty();
         for attempt in attempts {

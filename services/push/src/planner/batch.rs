@@ -223,7 +223,9 @@ async fn finish(open: &mut Vec<Open>, in_hand: &InHand) {
 /// When the youngest message is so old.
 fn aged(open: &[Open], age_ms: i64) -> Instant {
     let now = Timestamp::now().as_millis();
-    let left = open.iter().map(|it| it.told.message.timestamp.as_millis() + age_ms - now);
+    let left = open
+        .iter()
+        .map(|it| it.told.message.timestamp.as_millis() + age_ms - now);
     // A clock that is wrong makes nobody wait for longer.
     let left = left.max().unwrap_or(0).clamp(0, age_ms);
     Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or(0))

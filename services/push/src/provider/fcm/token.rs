@@ -31,8 +31,8 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// After a failure no other fetch is begun for so long.
 pub(super) const PAUSE: Duration = Duration::from_secs(5);
 
-/// A token that is refused this young is not the reason.
-const YOUNG: Duration = Duration::from_secs(60);
+/// A token that is refused this young is not the reason: those whose requests were under way have it too.
+const YOUNG: Duration = Duration::from_secs(2);
 
 /// Why there is no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod asked_by_push;
 mod bad_input;
 mod catch_up;
 mod chat;
@@ -16,6 +17,7 @@ mod crashes;
 mod deadlines;
 mod deliver;
 mod devices;
+mod devices_form;
 mod flood;
 mod history;
 mod invariants;

@@ -96,6 +96,40 @@ impl Broker {
         assert!(stored["seq"].is_u64(), "{stored}");
     }
 
+    /// Asks an endpoint of a service, as another service does: what it answers, which is no refusal.
+    pub async fn call(&self, endpoint: &str, body: &Value) -> Value {
+        let answer = self.try_call(endpoint, body).await;
+        assert!(answer.get("ok").is_some(), "{endpoint}: {answer}");
+        answer["ok"].clone()
+    }
+
+    /// The same, whatever it answers.
+    pub async fn try_call(&self, endpoint: &str, body: &Value) -> Value {
+        let payload = body.to_string().into();
+        let answer = self.nats.request(format!("chat.rpc.{endpoint}"), payload).await;
+        serde_json::from_slice(&answer.expect("the service answers").payload).expect("JSON")
+    }
+
+    /// What is published from now on.
+    pub async fn hear(&self, subject: &str) -> async_nats::Subscriber {
+        let heard = self.nats.subscribe(subject.to_owned()).await.expect("a subscription");
+        self.nats.flush().await.expect("the server knows of it");
+        heard
+    }
+
+    /// The last entry of a conversation's log.
+    pub async fn last_entry(&self, conversation: &str) -> Value {
+        for stream in self.log_streams().await {
+            let partition = stream.trim_start_matches("CHAT_");
+            let subject = format!("$JS.API.DIRECT.GET.{stream}.chat.log.{partition}.{conversation}");
+            let found = self.nats.request(subject, "".into()).await.expect("an answer");
+            if found.status.is_none() {
+                return serde_json::from_slice(&found.payload).expect("JSON");
+            }
+        }
+        panic!("the log does not know the conversation");
+    }
+
     /// How many consumers all streams have together.
     pub async fn consumers(&self) -> u64 {
         let mut sum = 0;

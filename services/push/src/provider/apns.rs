@@ -15,7 +15,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use config::ConfigError;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use protocol::Timestamp;
 use rustls::ClientConfig;
 
@@ -23,6 +23,13 @@ use super::http2::{Client, Outgoing, Target, Timeouts};
 use super::{Address, Answer, Content, Provider, Push};
 use answer::Judged;
 use token::{ProviderToken, TOO_SOON};
+
+static TOPIC: HeaderName = HeaderName::from_static("apns-topic");
+static PUSH_TYPE: HeaderName = HeaderName::from_static("apns-push-type");
+static PRIORITY: HeaderName = HeaderName::from_static("apns-priority");
+static EXPIRATION: HeaderName = HeaderName::from_static("apns-expiration");
+static COLLAPSE_ID: HeaderName = HeaderName::from_static("apns-collapse-id");
+static ID: HeaderName = HeaderName::from_static("apns-id");
 
 /// Apple.
 #[derive(Debug)]
@@ -135,17 +142,27 @@ fn request(push: &Push, path: PathAndQuery) -> anyhow::Result<Outgoing> {
         Content::Badge(_) => "5",
     };
     let mut headers = HeaderMap::with_capacity(8);
-    headers.insert("apns-topic", HeaderValue::try_from(&push.address.app).context("topic")?);
-    headers.insert("apns-push-type", HeaderValue::from_static("alert"));
-    headers.insert("apns-priority", HeaderValue::from_static(priority));
-    let expiration = push.expires_at.as_millis().max(0) / 1_000;
-    headers.insert("apns-expiration", expiration.into());
+    headers.insert(&TOPIC, HeaderValue::try_from(&push.address.app).context("topic")?);
+    headers.insert(&PUSH_TYPE, HeaderValue::from_static("alert"));
+    headers.insert(&PRIORITY, HeaderValue::from_static(priority));
+    headers.insert(
+        &EXPIRATION,
+        unindexed((push.expires_at.as_millis().max(0) / 1_000).into()),
+    );
     let collapse_id = HeaderValue::try_from(&push.collapse_id).context("collapse id")?;
-    headers.insert("apns-collapse-id", collapse_id);
-    headers.insert("apns-id", HeaderValue::try_from(push.id.to_string())?);
+    headers.insert(&COLLAPSE_ID, unindexed(collapse_id));
+    let mut id = uuid::Uuid::encode_buffer();
+    let id = HeaderValue::from_str(push.id.hyphenated().encode_lower(&mut id))?;
+    headers.insert(&ID, unindexed(id));
     Ok(Outgoing {
         path,
         headers,
         body: Bytes::from(payload::payload(&push.content)?),
     })
+}
+
+/// Apple asks that what differs from push to push stays out of its small table of headers.
+fn unindexed(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }

@@ -6,6 +6,8 @@
 mod apns;
 mod cut;
 mod failure;
+#[cfg(test)]
+mod fake_tests;
 mod fcm;
 mod guard;
 mod http2;

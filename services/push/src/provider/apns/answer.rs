@@ -29,7 +29,6 @@ struct Body {
 
 /// Whom a reason blames.
 enum Blame {
-    Nobody,
     OurToken,
     Device,
     Push,
@@ -40,6 +39,9 @@ enum Blame {
 }
 
 pub(super) fn judge(reply: &Reply, now: Timestamp) -> Judged {
+    if reply.status == StatusCode::OK {
+        return Judged::Answer(Answer::Accepted);
+    }
     let body: Body = serde_json::from_slice(&reply.body).unwrap_or_default();
     let reason = match body.reason.as_str() {
         "" => reply.status.to_string(),
@@ -48,7 +50,6 @@ pub(super) fn judge(reply: &Reply, now: Timestamp) -> Judged {
     let after = retry_after(&reply.headers, now);
     let later = |reason, scope| Answer::Later { reason, after, scope };
     Judged::Answer(match blame(reply.status, &body.reason) {
-        Blame::Nobody => Answer::Accepted,
         Blame::OurToken => return Judged::TokenExpired,
         Blame::Device => Answer::Gone {
             reason,
@@ -62,9 +63,6 @@ pub(super) fn judge(reply: &Reply, now: Timestamp) -> Judged {
 }
 
 fn blame(status: StatusCode, reason: &str) -> Blame {
-    if status == StatusCode::OK {
-        return Blame::Nobody;
-    }
     let known: StrDeserializer<'_, NotKnown> = reason.into_deserializer();
     match ErrorReason::deserialize(known) {
         Ok(reason) => of_known(&reason),

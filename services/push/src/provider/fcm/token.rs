@@ -31,8 +31,8 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// After a failure no other fetch is begun for so long.
 pub(super) const PAUSE: Duration = Duration::from_secs(5);
 
-/// A token that is refused this young is not the reason: those whose requests were under way have it too.
-const YOUNG: Duration = Duration::from_secs(2);
+/// A token that is refused so soon after another one was is not the reason.
+const RENEWALS_APART: Duration = Duration::from_secs(60);
 
 /// Why there is no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +56,15 @@ struct State {
     token: Option<Token>,
     fetching: Option<Fetching>,
     failed_at: Option<Timestamp>,
+    /// When a token was last fetched because Google did not take the one before.
+    renewed_at: Option<Timestamp>,
+}
+
+impl State {
+    /// The fetch that is going on.
+    fn ongoing(&self) -> Option<Fetching> {
+        self.fetching.clone().filter(|it| it.peek().is_none())
+    }
 }
 
 type Fetching = Shared<oneshot::Receiver<Result<HeaderValue, TokenError>>>;
@@ -132,13 +141,16 @@ impl Tokens {
     ) -> Result<HeaderValue, TokenError> {
         let fetching = {
             let mut state = self.state.lock();
-            if let Some(current) = &state.token {
-                if current.value != *refused {
-                    return Ok(current.value.clone());
-                }
-                if now < plus(current.fetched_at, YOUNG) {
+            let current = state.token.as_ref().map(|it| &it.value);
+            if let Some(current) = current.filter(|it| *it != refused) {
+                return Ok(current.clone());
+            }
+            let recently = |at: Timestamp| at <= now && now < plus(at, RENEWALS_APART);
+            if state.ongoing().is_none() {
+                if state.renewed_at.is_some_and(recently) {
                     return Err(TokenError::Refused);
                 }
+                state.renewed_at = Some(now);
             }
             self.fetch(&mut state, now)?
         };
@@ -147,8 +159,8 @@ impl Tokens {
 
     /// Begins a fetch unless there is one.
     fn fetch(self: &Arc<Self>, state: &mut State, now: Timestamp) -> Result<Fetching, TokenError> {
-        if let Some(fetching) = state.fetching.as_ref().filter(|it| it.peek().is_none()) {
-            return Ok(fetching.clone());
+        if let Some(ongoing) = state.ongoing() {
+            return Ok(ongoing);
         }
         let paused = |failed: Timestamp| failed <= now && now < plus(failed, PAUSE);
         if state.failed_at.is_some_and(paused) {

@@ -2,6 +2,7 @@
 
 use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Api, Broker, PATIENCE, User, message, shared, tuned, until};
 
@@ -152,6 +153,27 @@ async fn an_app_that_was_left_open_counts_as_one_in_the_background() {
         .await;
     let written = tokio::time::timeout(PATIENCE, written.next()).await.unwrap().unwrap();
     assert_eq!(&*written.payload, b"2");
+}
+
+#[tokio::test]
+async fn a_phone_that_confirms_and_goes_to_sleep_at_once_has_confirmed() {
+    let room = shared().await.direct().await;
+    let [ann, bob] = &room.users;
+    let broker = Broker::of(shared().await).await;
+    let mut written = broker
+        .hear(&format!("push.confirmed.{}.phone.{}", bob.id, room.id))
+        .await;
+    for seq in 2..12 {
+        ann.api.say(&room.id, "hello").await;
+        let phone = bob.socket().device("phone").connect().await;
+        let confirm = json!({"type": "message:delivered", "conversation_id": room.id, "seq": seq});
+        phone
+            .send_at_once([json!({"type": "state", "state": "background"}), confirm])
+            .await;
+        phone.send_raw(Message::Close(None)).await;
+        let written = tokio::time::timeout(PATIENCE, written.next()).await.unwrap().unwrap();
+        assert_eq!(written.payload, seq.to_string());
+    }
 }
 
 #[tokio::test]

@@ -25,7 +25,6 @@ use std::time::Duration;
 
 use protocol::{ConversationId, Timestamp};
 
-pub(crate) use guard::check_endpoint;
 pub(crate) use providers::Providers;
 pub(crate) use webpush::Subscription;
 

@@ -12,6 +12,8 @@ mod pool;
 #[cfg(test)]
 mod raw_server;
 #[cfg(test)]
+mod repeat_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

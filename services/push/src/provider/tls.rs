@@ -8,7 +8,7 @@ use rustls::{ClientConfig, RootCertStore};
 /// What is offered to a server by ALPN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Versions {
-    /// HTTP/2 and nothing else.
+    /// HTTP/2 and nothing else. A server that does not choose is still taken to speak HTTP/1.1.
     Http2,
     /// HTTP/2, or HTTP/1.1 for servers without it.
     Http2OrHttp1,

@@ -11,6 +11,7 @@ const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const MAX_CONCURRENT_STREAMS: u16 = 3;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -28,11 +29,21 @@ pub(super) struct Request {
 
 impl RawConnection {
     /// Reads the preface and sends settings.
-    pub(super) async fn new(mut stream: TlsStream<TcpStream>) -> Self {
+    pub(super) async fn new(stream: TlsStream<TcpStream>) -> Self {
+        Self::with_settings(stream, &[]).await
+    }
+
+    /// One that lets so many requests be in flight.
+    pub(super) async fn with_streams(stream: TlsStream<TcpStream>, most: u32) -> Self {
+        let settings = [&MAX_CONCURRENT_STREAMS.to_be_bytes()[..], &most.to_be_bytes()].concat();
+        Self::with_settings(stream, &settings).await
+    }
+
+    async fn with_settings(mut stream: TlsStream<TcpStream>, settings: &[u8]) -> Self {
         let mut preface = [0; 24];
         stream.read_exact(&mut preface).await.unwrap();
         let mut this = Self { stream };
-        this.frame(SETTINGS, 0, 0, &[]).await;
+        this.frame(SETTINGS, 0, 0, settings).await;
         this
     }
 

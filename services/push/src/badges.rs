@@ -228,6 +228,8 @@ fn job(service: &Service, user: &UserId, it: &User, device: usize, cause: u64, c
         sandbox: registration.is_sandbox(),
         made_at: now,
         expires_at: Timestamp::from_millis(now.as_millis() + TTL_MS),
+        attempts: 0,
+        not_before: None,
         task: Task::Badge { cause, count },
     })
 }

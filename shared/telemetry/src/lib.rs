@@ -11,6 +11,9 @@ use tracing_subscriber::EnvFilter;
 
 pub use metrics::{MetricsHandle, metrics};
 
+/// Libraries that write tokens, keys or whole requests at finer levels: these are not to be had.
+const SECRETIVE: [&str; 5] = ["yup_oauth2=info", "web_push=info", "h2=info", "hyper=info", "rustls=info"];
+
 /// Sends this process's log lines to stderr, in the format and above the level asked for. Once per process.
 ///
 /// # Errors
@@ -21,6 +24,9 @@ pub fn init(log: &Log) -> anyhow::Result<()> {
             "PARLEY_LOG__LEVEL",
             format!("expected a filter such as info or warn,connection=debug: {error}"),
         )
+    })?;
+    let filter = SECRETIVE.iter().try_fold(filter, |filter, directive| {
+        anyhow::Ok(filter.add_directive(directive.parse()?))
     })?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

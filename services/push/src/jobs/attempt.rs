@@ -1,9 +1,11 @@
 //! One attempt at a job, and what its answer means: done, again, never, or that the device is gone.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::{AckKind, Message as Entry};
+use bus::write::{Terms, write};
 use parking_lot::Mutex;
 use protocol::Timestamp;
 use protocol::push::Platform;
@@ -24,6 +26,9 @@ const OUR_FAULT: Duration = Duration::from_secs(60);
 /// Browsers' push services that are watched one by one; more share one breaker.
 const ORIGINS_MOST: usize = 1_000;
 
+/// Of the pushes that a replica has under way to browsers, those to one push service at most.
+const UNDER_WAY_MOST: usize = 128;
+
 /// A job that is to be tried now.
 pub(super) struct Attempt {
     pub(super) entry: Entry,
@@ -39,6 +44,26 @@ pub(super) struct LaneState {
     pub(super) lane: Lane,
     /// By the origin of a browser's push service; of the others there is one, without a name.
     breakers: Mutex<HashMap<String, Breaker>>,
+    /// Pushes under way to each of browsers' push services.
+    under_way: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+/// A place among the pushes under way to one push service of browsers.
+struct Place {
+    origin: String,
+    under_way: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut under_way = self.under_way.lock();
+        if let Some(count) = under_way.get_mut(&self.origin) {
+            *count -= 1;
+            if *count == 0 {
+                under_way.remove(&self.origin);
+            }
+        }
+    }
 }
 
 impl LaneState {
@@ -46,6 +71,7 @@ impl LaneState {
         Self {
             lane,
             breakers: Mutex::default(),
+            under_way: Arc::default(),
         }
     }
 
@@ -72,6 +98,20 @@ impl LaneState {
         }
     }
 
+    /// `None`: one push service has as many as it gets. Anybody may register one that never answers.
+    fn place(&self, origin: &str) -> Option<Place> {
+        let mut under_way = self.under_way.lock();
+        let count = under_way.entry(origin.to_owned()).or_default();
+        if *count >= UNDER_WAY_MOST {
+            return None;
+        }
+        *count += 1;
+        Some(Place {
+            origin: origin.to_owned(),
+            under_way: self.under_way.clone(),
+        })
+    }
+
     fn with<T>(&self, origin: &str, act: impl FnOnce(&mut Breaker) -> T) -> T {
         let mut breakers = self.breakers.lock();
         if breakers.len() >= ORIGINS_MOST && !breakers.contains_key(origin) {
@@ -93,8 +133,15 @@ impl Attempt {
         };
         let mut push = self.job.push(&self.known.registration);
         let origin = origin_of(&self.known.registration);
+        let mut place = None;
         if let Some(origin) = &origin {
             push.address.app.clone_from(origin);
+            place = state.place(origin);
+            if place.is_none() {
+                metrics::counter!("parley_push_origins_full_total").increment(1);
+                again(&self.entry, pause_by_chance(1, None)).await;
+                return;
+            }
             if let Leave::Not(until) = state.with(origin, |it| it.ask(Instant::now())) {
                 let left = until.saturating_duration_since(Instant::now());
                 again(&self.entry, left + pause_by_chance(1, None)).await;
@@ -103,6 +150,7 @@ impl Attempt {
         }
         let began = Instant::now();
         let answer = provider.push(&push).await;
+        drop(place);
         self.count(&answer, began);
         self.tell_breaker(state, origin.as_deref().unwrap_or_default(), &answer);
         self.settle(service, state, answer, &push).await;
@@ -179,12 +227,29 @@ impl Attempt {
         }
     }
 
+    /// Puts the job back for another attempt, which is counted: what was only delivered and not tried is not.
     async fn later(self, service: &Service, state: &LaneState, reason: String, after: Option<Duration>) {
         if self.number >= service.settings.attempts {
             dead::bury(service, &state.lane, &self.entry, &self.job, self.number, reason).await;
             return;
         }
-        again(&self.entry, pause_by_chance(self.number, after)).await;
+        let pause = pause_by_chance(self.number, after);
+        let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+        let due = Timestamp::from_millis(Timestamp::now().as_millis().saturating_add(pause_ms));
+        let (next, key) = self.job.after_attempt(self.number, due);
+        let payload = serde_json::to_vec(&next).unwrap_or_default();
+        let terms = Terms {
+            message_id: Some(&key),
+            ..Terms::default()
+        };
+        match write(&service.bus, state.lane.subject(), payload.into(), terms).await {
+            Ok(_) => settle(&self.entry, AckKind::Ack).await,
+            // This one comes again instead, uncounted.
+            Err(error) => {
+                tracing::debug!(%error, "an attempt could not be counted");
+                again(&self.entry, pause).await;
+            }
+        }
     }
 
     /// The token is dead: it is forgotten, unless it was registered after it died.

@@ -4,13 +4,13 @@
 //! later one decides anew.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use async_nats::jetstream::{AckKind, Message as Entry};
 use protocol::client_frame::AppState;
 use protocol::{Timestamp, UserId};
 
-use super::attempt::{Attempt, LaneState, again};
-use super::dead;
+use super::attempt::{Attempt, again};
 use super::job::{Job, Task, VERSION};
 use crate::decide::{Facts, Reason, Verdict, decide};
 use crate::facts::{self, Now, Place, Unknown};
@@ -19,21 +19,21 @@ use crate::service::Service;
 use crate::unread::unread;
 
 /// A job of a newer version is left to newer replicas for so long.
-const NEWER: std::time::Duration = std::time::Duration::from_secs(30);
+const NEWER: Duration = Duration::from_secs(30);
 
 /// A job in hand.
 struct Held {
     entry: Entry,
     job: Job,
-    /// Which delivery it is, from 1.
-    attempt: u32,
+    /// It was delivered before, or tried: what it rests on is old.
+    is_old: bool,
 }
 
 /// The attempts to be made; everything else is settled.
-pub(super) async fn check(service: &Service, state: &LaneState, entries: Vec<Entry>) -> Vec<Attempt> {
+pub(super) async fn check(service: &Service, entries: Vec<Entry>) -> Vec<Attempt> {
     let mut held = Vec::new();
     for entry in entries {
-        held.extend(take(service, state, entry).await);
+        held.extend(take(service, entry).await);
     }
     match look(service, &mut held).await {
         Ok(looks) => {
@@ -46,15 +46,15 @@ pub(super) async fn check(service: &Service, state: &LaneState, entries: Vec<Ent
         Err(error) => {
             tracing::warn!(%error, jobs = held.len(), "pushes wait until it is known whether they are needed");
             for held in &held {
-                again(&held.entry, std::time::Duration::from_secs(1)).await;
+                again(&held.entry, Duration::from_secs(1)).await;
             }
             Vec::new()
         }
     }
 }
 
-/// Reads a job; settles what is no job, is too old or was tried too often.
-async fn take(service: &Service, state: &LaneState, entry: Entry) -> Option<Held> {
+/// Reads a job; settles what is no job, is too old, or is not due yet.
+async fn take(service: &Service, entry: Entry) -> Option<Held> {
     let job: Job = match serde_json::from_slice(&entry.payload) {
         Ok(job) => job,
         Err(error) => {
@@ -69,17 +69,17 @@ async fn take(service: &Service, state: &LaneState, entry: Entry) -> Option<Held
         again(&entry, NEWER).await;
         return None;
     }
-    let delivered = entry.info().map_or(1, |info| info.delivered);
-    let attempt = u32::try_from(delivered).unwrap_or(u32::MAX);
-    let held = Held { entry, job, attempt };
-    if Timestamp::now() >= held.job.expires_at {
-        suppress(service, &held, Reason::Expired).await;
+    let now = Timestamp::now();
+    let early = job.not_before.map_or(0, |it| it.as_millis() - now.as_millis());
+    if early > 0 && now < job.expires_at {
+        again(&entry, Duration::from_millis(u64::try_from(early).unwrap_or(0))).await;
         return None;
     }
-    if attempt > service.settings.attempts {
-        // Its last attempt went down with its replica.
-        let reason = "the last attempt was not finished".to_owned();
-        dead::bury(service, &state.lane, &held.entry, &held.job, attempt - 1, reason).await;
+    let is_again = entry.info().is_ok_and(|info| info.delivered > 1);
+    let is_old = is_again || job.attempts > 0;
+    let held = Held { entry, job, is_old };
+    if now >= held.job.expires_at {
+        suppress(service, &held, Reason::Expired).await;
         return None;
     }
     Some(held)
@@ -111,7 +111,7 @@ async fn look(service: &Service, held: &mut [Held]) -> Result<Vec<Look>, Unknown
 async fn against(service: &Service, held: &[Held]) -> Result<Vec<Option<Reason>>, Unknown> {
     let (mut first, mut later) = (Vec::new(), Vec::new());
     for (index, held) in held.iter().enumerate() {
-        let places = if held.attempt == 1 { &mut first } else { &mut later };
+        let places = if held.is_old { &mut later } else { &mut first };
         places.extend(held.job.place().map(|place| (index, place)));
     }
     let mut against: Vec<Option<Reason>> = vec![None; held.len()];
@@ -167,14 +167,14 @@ fn decide_again(job: &Job, user: &crate::users::User, now: Now) -> Option<Reason
 async fn count_again(service: &Service, held: &mut [Held]) {
     let users: HashSet<UserId> = held
         .iter()
-        .filter(|it| it.attempt > 1)
+        .filter(|it| it.is_old)
         .map(|it| it.job.user_id.clone())
         .collect();
     if users.is_empty() {
         return;
     }
     let counts: HashMap<UserId, u32> = unread(service, users, HashSet::new()).await;
-    for held in held.iter_mut().filter(|it| it.attempt > 1) {
+    for held in held.iter_mut().filter(|it| it.is_old) {
         if let Some(count) = counts.get(&held.job.user_id) {
             held.job.set_badge(*count);
         }
@@ -193,9 +193,9 @@ async fn judge(service: &Service, held: Held, look: Look) -> Option<Attempt> {
         return None;
     };
     Some(Attempt {
+        number: held.job.attempts + 1,
         entry: held.entry,
         job: held.job,
-        number: held.attempt,
         known,
     })
 }

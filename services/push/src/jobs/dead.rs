@@ -132,7 +132,12 @@ pub async fn replay(bus: &Bus, number: u64) -> Result<Replayed, LogError> {
     if Timestamp::now() >= letter.job.expires_at {
         return Ok(Replayed::Expired);
     }
-    let payload = serde_json::to_vec(&letter.job).unwrap_or_default();
+    let fresh = Job {
+        attempts: 0,
+        not_before: None,
+        ..letter.job.clone()
+    };
+    let payload = serde_json::to_vec(&fresh).unwrap_or_default();
     let id = format!("replay/{number}");
     let terms = Terms {
         message_id: Some(&id),

@@ -35,6 +35,12 @@ pub(crate) struct Job {
     pub(crate) made_at: Timestamp,
     /// Not sent after this.
     pub(crate) expires_at: Timestamp,
+    /// How often it was tried.
+    #[serde(default)]
+    pub(crate) attempts: u32,
+    /// Not tried again before this.
+    #[serde(default)]
+    pub(crate) not_before: Option<Timestamp>,
     pub(crate) task: Task,
 }
 
@@ -95,6 +101,17 @@ impl Job {
             subjects::escape(&self.device_id),
         );
         format!("{what}/{user}/{device}")
+    }
+
+    /// The job as it waits for its next attempt, and what makes that one.
+    pub(crate) fn after_attempt(&self, number: u32, not_before: Timestamp) -> (Self, String) {
+        let next = Self {
+            attempts: number,
+            not_before: Some(not_before),
+            ..self.clone()
+        };
+        let key = format!("{}/{number}", self.key());
+        (next, key)
     }
 
     /// The id under which a provider knows it: the same for every attempt.
@@ -246,6 +263,8 @@ mod tests {
             sandbox: true,
             made_at: Timestamp::from_millis(0),
             expires_at: Timestamp::from_millis(1),
+            attempts: 0,
+            not_before: None,
             task,
         }
     }

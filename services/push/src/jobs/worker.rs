@@ -138,7 +138,7 @@ impl Fetcher {
             }
             return false;
         }
-        let attempts: Vec<Attempt> = check(&self.service, &self.state, entries).await;
+        let attempts: Vec<Attempt> = check(&self.service, entries).await;
         let any = !attempts.is_empty();
         for attempt in attempts {
             let Ok(permit) = self.room.clone().acquire_owned().await else {

@@ -113,6 +113,8 @@ impl Candidate {
             sandbox: registration.is_sandbox(),
             made_at: message.timestamp,
             expires_at: told.expires_at,
+            attempts: 0,
+            not_before: None,
             task: Task::Message(Message {
                 conversation_id: message.conversation_id.clone(),
                 seq: message.seq,

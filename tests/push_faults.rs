@@ -1,11 +1,12 @@
 //! Pushes while something breaks: none is lost, none that is expired is sent, and at most what was in flight comes twice.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fake_push::{Answer, Listener, Options, Provider, Rule, Shown};
+use nix::sys::signal::Signal;
 
-use crate::harness::{Deployment, Phone, Phones, RING, Start, User, until};
+use crate::harness::{Deployment, Phone, Phones, RING, Start, User, process, until};
 
 /// What was in the hands of a killed process comes again after its time to ack.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -103,6 +104,20 @@ async fn ten_thousand_pushes_survive_the_death_of_a_replica_in_their_midst() {
         assert_eq!(pushes[0].id, pushes[1].id);
     }
     assert!(phones.fake.refused().is_empty(), "{:?}", phones.fake.refused());
+}
+
+#[tokio::test]
+async fn a_replica_that_is_restarted_in_their_midst_hands_over_at_once_and_doubles_none() {
+    let phones = started(Deployment::start().separate().replicas("push=2")).await;
+    let crowd = Crowd::of(&phones, 50).await;
+    crowd.say(0..60).await;
+    phones.fake.wait(RING, |all| all.len() > 300).await.unwrap();
+    process::signal(phones.deployment.pid("push-0"), Signal::SIGTERM);
+    let began = Instant::now();
+    let doubled = crowd.all_arrive(&phones, 60, AGAIN).await;
+    assert!(doubled.is_empty(), "{} came twice", doubled.len());
+    // What is handed over need not wait for the time that a killed replica's jobs wait: 25 s.
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

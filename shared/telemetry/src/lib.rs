@@ -12,7 +12,13 @@ use tracing_subscriber::EnvFilter;
 pub use metrics::{MetricsHandle, metrics};
 
 /// Libraries that write tokens, keys or whole requests at finer levels: these are not to be had.
-const SECRETIVE: [&str; 5] = ["yup_oauth2=info", "web_push=info", "h2=info", "hyper=info", "rustls=info"];
+const SECRETIVE: [&str; 5] = [
+    "yup_oauth2=info",
+    "web_push=info",
+    "h2=info",
+    "hyper=info",
+    "rustls=info",
+];
 
 /// Sends this process's log lines to stderr, in the format and above the level asked for. Once per process.
 ///

@@ -27,7 +27,7 @@ const OUR_FAULT: Duration = Duration::from_secs(60);
 const ORIGINS_MOST: usize = 1_000;
 
 /// Of the pushes that a replica has under way to browsers, those to one push service at most.
-const UNDER_WAY_MOST: usize = 128;
+const UNDER_WAY_MOST: usize = 64;
 
 /// A job that is to be tried now.
 pub(super) struct Attempt {

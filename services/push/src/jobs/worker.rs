@@ -25,9 +25,9 @@ use crate::service::Service;
 /// Loops that fetch: while one looks at what its jobs rest on, others fetch.
 const FETCHERS: usize = 3;
 /// Most jobs of one fetch.
-const BATCH: usize = 128;
+const BATCH: usize = 64;
 /// Pushes under way at once.
-const UNDER_WAY: usize = 512;
+const UNDER_WAY: usize = 256;
 /// How long jobs that come together are waited for.
 const LINGER: Duration = Duration::from_millis(1);
 /// A fetch waits so long for the first job.
@@ -120,12 +120,24 @@ impl Fetcher {
                 first = batch.next() => first,
                 () = self.shutdown.triggered() => None,
             };
-            let Some(first) = first else { return Ok(any) };
+            let Some(first) = first else {
+                self.hand_over(&mut batch).await;
+                return Ok(any);
+            };
             let mut entries = vec![first.map_err(|error| error.to_string())?];
             while let Ok(Some(next)) = timeout(LINGER, batch.next()).await {
                 entries.push(next.map_err(|error| error.to_string())?);
             }
             any |= self.start(entries, most == 1, under_way).await;
+        }
+    }
+
+    /// Gives back what has come and is not begun, when this replica ends: others need not wait for the time to ack.
+    async fn hand_over(&self, batch: &mut pull::Batch) {
+        while self.shutdown.is_triggered()
+            && let Ok(Some(Ok(entry))) = timeout(LINGER, batch.next()).await
+        {
+            again(&entry, PAUSE).await;
         }
     }
 

@@ -12,13 +12,14 @@ mod settle;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use bus::Lane;
 use futures_util::StreamExt;
 use lifecycle::Shutdown;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::service::Service;
 
@@ -88,7 +89,10 @@ async fn consume(service: &Arc<Service>, lane: Lane, batches: &mut JoinSet<()>, 
         };
         let first = tokio::select! {
             first = entries.next() => first,
-            () = shutdown.triggered() => return "shutting down".to_owned(),
+            () = shutdown.triggered() => {
+                hand_over(&mut entries).await;
+                return "shutting down".to_owned();
+            }
         };
         let mut messages = Vec::new();
         let mut ended = take(&mut messages, first);
@@ -109,6 +113,18 @@ async fn consume(service: &Arc<Service>, lane: Lane, batches: &mut JoinSet<()>, 
         });
         if let Some(reason) = ended {
             return reason;
+        }
+    }
+}
+
+/// Gives back what was fetched ahead, when this replica ends: others need not wait for the time to ack.
+async fn hand_over(entries: &mut pull::Stream) {
+    for _ in 0..BATCH * 2 {
+        let Ok(Some(Ok(entry))) = timeout(LINGER, entries.next()).await else {
+            return;
+        };
+        if let Err(error) = entry.ack_with(AckKind::Nak(Some(PAUSE))).await {
+            tracing::debug!(%error, "a message is planned for later");
         }
     }
 }

@@ -62,6 +62,8 @@ impl Crowd {
                 phones.deployment.stderr()
             );
         }
+        // A second copy would come a moment later.
+        tokio::time::sleep(Duration::from_secs(3)).await;
         let all = phones.fake.shown();
         let pushes = distinct(&all);
         assert_eq!(pushes.len(), expected, "nothing else came");
@@ -94,7 +96,7 @@ async fn ten_thousand_pushes_survive_the_death_of_a_replica_in_their_midst() {
     println!("{at_kill} pushed at the kill, {} came twice", doubled.len());
     assert!(at_kill < 9_000, "the kill was in the midst");
     assert!(
-        doubled.len() <= 1_024,
+        doubled.len() <= 512,
         "{} came twice: more than were under way",
         doubled.len()
     );
@@ -227,6 +229,14 @@ async fn what_was_tried_too_often_is_a_dead_letter_that_can_be_replayed_once() {
     for secret in ["never give up", &phone.name] {
         assert!(!listed.contains(secret), "{listed}");
     }
+    // It dies again, and can be replayed again.
+    let again = phones.deployment.parley(&["push", "dead", "replay", "--all"]).await;
+    assert!(String::from_utf8_lossy(&again.stdout).starts_with("1 queued again"));
+    until("the push to be given up again", RING, async || {
+        let output = phones.deployment.parley(&["push", "dead", "list"]).await;
+        (!output.stdout.is_empty()).then_some(())
+    })
+    .await;
     phones.fake.clear();
     let replayed = phones.deployment.parley(&["push", "dead", "replay", "--all"]).await;
     let told = String::from_utf8_lossy(&replayed.stdout).into_owned();
@@ -235,8 +245,28 @@ async fn what_was_tried_too_often_is_a_dead_letter_that_can_be_replayed_once() {
     let again = phones.deployment.parley(&["push", "dead", "replay", "--all"]).await;
     assert!(String::from_utf8_lossy(&again.stdout).starts_with("0 queued again"));
     let steps = phones.reasons(&sent, &phone).await;
-    assert_eq!(steps.len(), 3, "{steps:?}");
+    assert_eq!(steps.len(), 4, "{steps:?}");
     assert_eq!(phones.texts(&phone).len(), 1);
+}
+
+#[tokio::test]
+async fn entries_by_the_thousand_are_written_together_and_none_waits_for_the_others_for_ever() {
+    let shared = crate::harness::shared().await;
+    let config = config::Nats {
+        url: format!("nats://127.0.0.1:{}", shared.port("nats")),
+        ..config::Nats::default()
+    };
+    let bus = bus::Bus::connect(&config, "test").await.unwrap();
+    let id = protocol::ConversationId::parse("g00000000000000000000000000000000").unwrap();
+    let entry = |number: u64| bus::write::Entry {
+        subject: bus::subjects::push_record(&id, number),
+        payload: bytes::Bytes::from_static(b"{}"),
+        message_id: None,
+    };
+    // The client lets 5,000 wait for their acks.
+    let written = tokio::time::timeout(RING, bus::write::write_all(&bus, (0..6_000).map(entry).collect()));
+    let written = written.await.expect("an end");
+    assert!(written.iter().all(Result::is_ok));
 }
 
 #[tokio::test]
@@ -263,7 +293,9 @@ async fn the_death_of_nats_loses_no_push() {
     crowd.say(0..10).await;
     let old = phones.deployment.kill("nats");
     phones.deployment.restarted("nats", old).await;
-    crowd.all_arrive(&phones, 10, AGAIN).await;
+    let doubled = crowd.all_arrive(&phones, 10, AGAIN).await;
+    // What was accepted while NATS was dead could not be acked.
+    assert!(doubled.len() <= 200, "{} came twice", doubled.len());
 }
 
 #[tokio::test]

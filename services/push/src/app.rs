@@ -23,9 +23,12 @@ const REQUESTS_MOST: usize = 128;
 const GRACE: Duration = Duration::from_secs(2);
 /// How long it waits for pushes under way; what is not done then comes again elsewhere.
 const DRAIN: Duration = Duration::from_secs(5);
+const FLUSH: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(200);
 /// Between looks at the link.
 const WATCH: Duration = Duration::from_millis(500);
+/// Of which so many are between two looks at the streams.
+const LOOKS: u64 = 6;
 
 /// Runs the service until the shutdown: `admin` is the private listener for probes and metrics.
 ///
@@ -40,15 +43,23 @@ pub(crate) async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) 
     let probes = Tasks::new(shutdown.clone());
     probes.spawn("admin", admin::serve(admin, readiness.clone(), last.clone()));
     let tasks = Tasks::new(shutdown.clone());
+    let mut bus = None;
     let served = tokio::select! {
         started = start(&config, providers, &readiness) => match started {
-            Ok(service) => serve(Arc::new(service), &readiness, &tasks, &shutdown).await,
+            Ok(service) => {
+                bus = Some(service.bus.clone());
+                serve(Arc::new(service), &readiness, &tasks, &shutdown).await
+            }
             Err(error) => Err(error),
         },
         () = shutdown.triggered() => Ok(()),
     };
     shutdown.trigger();
     let ended = tokio::time::timeout(DRAIN, tasks.wait()).await;
+    if let Some(bus) = bus {
+        // The last acks: what is not acked is pushed again.
+        let _ = tokio::time::timeout(FLUSH, bus.client.flush()).await;
+    }
     last.trigger();
     // Pushes that are still under way are made again by another replica.
     let ended = ended.unwrap_or_else(|_| {
@@ -117,10 +128,15 @@ async fn serve(service: Arc<Service>, readiness: &Readiness, tasks: &Tasks, shut
 
 /// Says whether NATS is there, and makes streams anew that were deleted.
 async fn watch(service: Arc<Service>, readiness: Readiness, shutdown: Shutdown) -> anyhow::Result<()> {
+    let mut looks = 0_u64;
     loop {
         let is_up = service.bus.is_up();
         readiness.set("nats", is_up);
-        if is_up && let Err(error) = streams::ensure_push(&service.bus, &service.stream, &service.settings).await {
+        looks += 1;
+        if is_up
+            && looks % LOOKS == 0
+            && let Err(error) = streams::restore_push(&service.bus, &service.stream, &service.settings).await
+        {
             tracing::debug!(%error, "the streams of push could not be checked");
         }
         tokio::select! {

@@ -35,9 +35,17 @@ impl Audiences {
     pub(crate) async fn get(&self, id: &ConversationId, state_at: u64) -> Result<Arc<Audience>, Refusal> {
         // A stream that was made anew begins with small numbers: what is cached of the old one may look newer. It is of the
         // same conversation all the same, and the caller checks nothing else by it.
-        if let Some(known) = self.known.get(id).filter(|it| it.state_at == state_at) {
-            return Ok(known);
+        match self.known.get(id).filter(|it| it.state_at == state_at) {
+            Some(known) => Ok(known),
+            None => self.get_now(id).await,
         }
+    }
+
+    /// As it is now.
+    ///
+    /// # Errors
+    /// `not_found`; `unavailable`.
+    pub(crate) async fn get_now(&self, id: &ConversationId) -> Result<Arc<Audience>, Refusal> {
         let request = ReadAudience {
             conversation_id: id.clone(),
         };

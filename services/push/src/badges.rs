@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::{AckKind, Message as Entry};
-use bus::{Lane, LogError};
+use bus::Lane;
+use bus::write::write_all;
 use futures_util::StreamExt;
 use lifecycle::Shutdown;
 use protocol::push::Platform;
@@ -17,7 +18,7 @@ use protocol::rpc::ReadSessions;
 use protocol::{ConversationId, Refusal, Timestamp, UserId, envelope};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::jobs::{self, Job, Task, VERSION};
+use crate::jobs::{Job, Task, VERSION};
 use crate::planner::{ACK_WAIT, consumer};
 use crate::service::Service;
 use crate::unread::unread;
@@ -35,6 +36,8 @@ const TICK: Duration = Duration::from_millis(250);
 const BATCH: usize = 256;
 /// Readings in hand; more wait in the stream.
 const HELD_MOST: usize = 20_000;
+/// Users of one question to the presence service.
+const USERS_TOGETHER: usize = 500;
 const SESSIONS_WAIT: Duration = Duration::from_millis(1_500);
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -177,17 +180,15 @@ async fn tell(service: &Service, due: &HashMap<UserId, Reading>) -> Result<(), S
     if counts.is_empty() {
         return Err("the number of unread messages is not known".to_owned());
     }
-    let mut acks = Vec::new();
-    for (user, device) in asleep {
-        let job = counts.get(user).zip(known.get(user)).and_then(|(count, it)| {
-            let cause = due.get(user)?.cause;
-            job(service, user, it, device, cause, *count)
-        });
-        let Some(job) = job else { continue };
-        let queued = service.lanes.queue(&service.bus, &job).await;
-        acks.push(queued.map_err(|error: LogError| error.to_string())?);
+    let jobs = asleep.into_iter().filter_map(|(user, device)| {
+        let (count, it) = counts.get(user).zip(known.get(user))?;
+        job(service, user, it, device, due.get(user)?.cause, *count)
+    });
+    let entries = jobs.map(|job| service.lanes.entry(&job)).collect();
+    for written in write_all(&service.bus, entries).await {
+        written.map_err(|error| error.to_string())?;
     }
-    jobs::stored(acks).await.map_err(|error| error.to_string())
+    Ok(())
 }
 
 /// Browsers have none that could be set without showing something.
@@ -196,13 +197,15 @@ fn has_icon(platform: Platform) -> bool {
 }
 
 async fn connected(service: &Service, users: &[UserId]) -> Result<HashSet<(UserId, String)>, Refusal> {
-    let request = ReadSessions { users: users.to_vec() };
-    let answer = bus::rpc::call(&service.bus, &request, SESSIONS_WAIT).await?;
-    let devices = answer
-        .users
-        .into_iter()
-        .flat_map(|user| user.devices.into_iter().map(move |it| (user.user_id.clone(), it.0)));
-    Ok(devices.collect())
+    let mut devices = HashSet::new();
+    for users in users.chunks(USERS_TOGETHER) {
+        let request = ReadSessions { users: users.to_vec() };
+        let answer = bus::rpc::call(&service.bus, &request, SESSIONS_WAIT).await?;
+        for user in answer.users {
+            devices.extend(user.devices.into_iter().map(|it| (user.user_id.clone(), it.0)));
+        }
+    }
+    Ok(devices)
 }
 
 /// The user's devices with icons that are not connected.

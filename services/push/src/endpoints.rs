@@ -27,6 +27,9 @@ impl Service {
         }
         if device.platform == Platform::Webpush {
             device.app_id = None;
+        } else if device.app_id.is_none() {
+            // The first one of today: another order of the settings must not send old tokens to another app.
+            device.app_id = self.providers.apps(device.platform).first().cloned();
         }
         let registered = self.registry.register(&request.user_id, device, Timestamp::now()).await;
         let (device, created) = registered.map_err(|error| unavailable(&error))?;

@@ -3,9 +3,9 @@
 
 use std::collections::HashSet;
 
-use async_nats::jetstream::context::PublishAckFuture;
 use bus::direct::{self, Query};
 use bus::subjects::{self, PUSH_RECORDS_STREAM};
+use bus::write::Entry;
 use bus::{Bus, LogError};
 use protocol::push::Platform;
 use protocol::{ConversationId, Timestamp, UserId};
@@ -102,32 +102,20 @@ fn shown(at: Timestamp, fate: Fate) -> Decision {
     }
 }
 
-/// Writes what became of devices. The futures are the acks.
-///
-/// # Errors
-/// NATS is away.
-pub(crate) async fn write(
-    bus: &Bus,
-    id: &ConversationId,
-    seq: u64,
-    devices: Vec<Fate>,
-) -> Result<Vec<PublishAckFuture>, LogError> {
-    let mut acks = Vec::new();
-    let mut devices = devices.into_iter().peekable();
-    while devices.peek().is_some() {
-        let record = Record {
-            v: 1,
-            at: Timestamp::now(),
-            devices: devices.by_ref().take(TOGETHER).collect(),
-        };
-        let payload = serde_json::to_vec(&record).unwrap_or_default();
-        let sent = bus
-            .jetstream
-            .publish(subjects::push_record(id, seq), payload.into())
-            .await;
-        acks.push(sent.map_err(|error| LogError::Away(error.to_string()))?);
-    }
-    Ok(acks)
+/// The entries that say what became of devices.
+pub(crate) fn entries(id: &ConversationId, seq: u64, devices: Vec<Fate>) -> Vec<Entry> {
+    let at = Timestamp::now();
+    let record = |devices: &[Fate]| Record {
+        v: 1,
+        at,
+        devices: devices.to_vec(),
+    };
+    let entry = |devices: &[Fate]| Entry {
+        subject: subjects::push_record(id, seq),
+        payload: serde_json::to_vec(&record(devices)).unwrap_or_default().into(),
+        message_id: None,
+    };
+    devices.chunks(TOGETHER).map(entry).collect()
 }
 
 /// All that is recorded of a message, oldest first.
@@ -168,4 +156,15 @@ pub(crate) async fn decided(bus: &Bus, id: &ConversationId, seq: u64) -> Result<
     let records = read(bus, id, seq).await?;
     let fates = records.into_iter().flat_map(|it| it.devices);
     Ok(fates.map(|it| (it.user_id, it.device_id)).collect())
+}
+
+/// The devices that a message was sent to.
+///
+/// # Errors
+/// NATS did not answer.
+pub(crate) async fn sent(bus: &Bus, id: &ConversationId, seq: u64) -> Result<HashSet<(UserId, String)>, LogError> {
+    let records = read(bus, id, seq).await?;
+    let fates = records.into_iter().flat_map(|it| it.devices);
+    let sent = fates.filter(|it| matches!(it.step, Step::Sent { .. }));
+    Ok(sent.map(|it| (it.user_id, it.device_id)).collect())
 }

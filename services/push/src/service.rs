@@ -8,7 +8,7 @@ use protocol::push::Platform;
 
 use crate::audiences::Audiences;
 use crate::jobs::Lanes;
-use crate::provider::Providers;
+use crate::provider::{Providers, Subscription};
 use crate::registry::{Registration, Registry};
 use crate::users::Users;
 
@@ -41,11 +41,14 @@ impl Service {
         }
     }
 
-    /// The app that a device is pushed to as; `None` where there is no key for it.
+    /// The app that a device is pushed to as, of a browser the origin of its push service; `None` where there is no key for
+    /// it.
     pub(crate) fn app_of(&self, registration: &Registration) -> Option<String> {
         self.providers.get(registration.platform)?;
         if registration.platform == Platform::Webpush {
-            return Some(String::new());
+            // Whether it may be connected to is for the provider to say.
+            let subscription = Subscription::parse(&registration.token.0, true).ok()?;
+            return Some(subscription.endpoint.origin);
         }
         let apps = self.providers.apps(registration.platform);
         match &registration.app {

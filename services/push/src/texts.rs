@@ -58,6 +58,11 @@ pub(crate) struct Texts {
     pub(crate) body: String,
 }
 
+/// What stands for a text that is not shown.
+pub(crate) fn hidden(locale: Option<&str>) -> String {
+    words(locale).map_or_else(String::new, |it| it.hidden.clone())
+}
+
 /// What a device in `locale` shows of a message.
 pub(crate) fn texts(
     message: &MessageIncoming,

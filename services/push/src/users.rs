@@ -5,6 +5,7 @@
 //! a moment old here but by a setting: whose a token is is read again for each push.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,6 +27,7 @@ const FRESH: Duration = Duration::from_secs(60);
 const SETTLED: Duration = Duration::from_secs(1);
 /// Users that are read at once: three subjects each.
 const TOGETHER: usize = 160;
+const STRIPES: usize = 1_024;
 
 /// What is set for one user.
 #[derive(Debug, Default)]
@@ -40,8 +42,8 @@ pub(crate) struct User {
 pub(crate) struct Users {
     bus: Bus,
     known: moka::sync::Cache<UserId, Arc<User>>,
-    /// Counts what was heard, so that what was read before is not kept after.
-    heard: AtomicU64,
+    /// Counts what was heard, of some users each, so that what was read before is not kept after.
+    heard: [AtomicU64; STRIPES],
 }
 
 impl Users {
@@ -53,7 +55,7 @@ impl Users {
         Self {
             bus,
             known,
-            heard: AtomicU64::new(0),
+            heard: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
@@ -73,11 +75,11 @@ impl Users {
             }
         }
         for part in missing.chunks(TOGETHER) {
-            let heard = self.heard.load(Ordering::Acquire);
+            let heard: HashMap<&UserId, u64> = part.iter().map(|user| (*user, self.heard(user))).collect();
             let loaded = self.load(part).await?;
             for (user, it) in loaded {
                 let it = Arc::new(it);
-                if self.heard.load(Ordering::Acquire) == heard {
+                if heard.get(&user) == Some(&self.heard(&user)) {
                     self.known.insert(user.clone(), it.clone());
                 }
                 found.insert(user, it);
@@ -106,15 +108,27 @@ impl Users {
         Ok(loaded)
     }
 
+    fn stripe(&self, user: &UserId) -> &AtomicU64 {
+        let mut hasher = DefaultHasher::new();
+        user.hash(&mut hasher);
+        &self.heard[usize::try_from(hasher.finish() % STRIPES as u64).unwrap_or(0)]
+    }
+
+    fn heard(&self, user: &UserId) -> u64 {
+        self.stripe(user).load(Ordering::Acquire)
+    }
+
     fn forget(&self, subject: &str) {
-        self.heard.fetch_add(1, Ordering::AcqRel);
         if let Some(user) = subjects::changed_user(subject) {
+            self.stripe(&user).fetch_add(1, Ordering::AcqRel);
             self.known.invalidate(&user);
         }
     }
 
     fn forget_all(&self) {
-        self.heard.fetch_add(1, Ordering::AcqRel);
+        for stripe in &self.heard {
+            stripe.fetch_add(1, Ordering::AcqRel);
+        }
         self.known.invalidate_all();
     }
 

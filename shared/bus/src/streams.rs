@@ -132,8 +132,8 @@ pub fn declared(config: &config::Stream) -> Vec<stream::Config> {
 
 /// Repetitions of a job are known for so long; past it a message that comes again is looked up in the records.
 pub const JOB_DUPLICATES: Duration = Duration::from_secs(10 * 60);
-/// Most jobs that wait. Past it no more are taken, and the log waits with them.
-const JOBS_MOST: i64 = 5_000_000;
+/// Most jobs that wait in one queue. Past it no more are taken, and their messages are planned again later.
+const JOBS_MOST: i64 = 2_000_000;
 /// How long dead letters are kept, and how many of them: the oldest go first.
 const DEAD_AGE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 const DEAD_MOST: i64 = 1_000_000;
@@ -148,6 +148,21 @@ pub async fn ensure_push(bus: &Bus, config: &config::Stream, push: &config::Push
             .create_or_update_stream(stream)
             .await
             .map_err(failed("creating a stream"))?;
+    }
+    Ok(())
+}
+
+/// Creates those of the streams of push that are not there, and leaves the others as they are: what a configuration says
+/// is brought to them once, at a start.
+///
+/// # Errors
+/// NATS is not usable now.
+pub async fn restore_push(bus: &Bus, config: &config::Stream, push: &config::Push) -> Result<(), StreamsError> {
+    for stream in declared_push(config, push) {
+        if state(bus, &stream.name).await?.is_none() {
+            let made = bus.jetstream.create_stream(stream).await;
+            made.map_err(failed("creating a stream"))?;
+        }
     }
     Ok(())
 }
@@ -172,7 +187,9 @@ pub fn declared_push(config: &config::Stream, push: &config::Push) -> Vec<stream
         stream::Config {
             retention: stream::RetentionPolicy::WorkQueue,
             discard: stream::DiscardPolicy::New,
-            max_messages: JOBS_MOST,
+            // A subject is the queue of one app at one provider: what one cannot take leaves the others their room.
+            max_messages_per_subject: JOBS_MOST,
+            discard_new_per_subject: true,
             max_age: push.ttl * 2,
             duplicate_window: JOB_DUPLICATES.min(push.ttl * 2),
             ..base(subjects::PUSH_JOBS_STREAM, &[subjects::PUSH_JOBS_WILDCARD])

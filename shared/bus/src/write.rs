@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
+use futures_util::StreamExt;
 
 use crate::Bus;
 use crate::log::{Appended, LogError};
@@ -18,6 +19,39 @@ pub struct Terms<'a> {
     pub message_id: Option<&'a str>,
     /// Kept no longer than this, at least a second; of a stream that allows it.
     pub ttl: Option<Duration>,
+}
+
+/// Entries of [`write_all`] that are on their way at once: far fewer than the client holds for all of a process.
+const AT_ONCE: usize = 256;
+
+/// An entry to be written beside others.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its subject.
+    pub subject: String,
+    /// Its bytes.
+    pub payload: Bytes,
+    /// See [`Terms::message_id`].
+    pub message_id: Option<String>,
+}
+
+/// Writes entries, some at once. What came of each is told in their order; no order among them is kept.
+pub async fn write_all(bus: &Bus, entries: Vec<Entry>) -> Vec<Result<Appended, LogError>> {
+    let one = |entry: Entry| {
+        let bus = bus.clone();
+        async move {
+            let terms = Terms {
+                message_id: entry.message_id.as_deref(),
+                ..Terms::default()
+            };
+            write(&bus, entry.subject, entry.payload, terms).await
+        }
+    };
+    futures_util::stream::iter(entries)
+        .map(one)
+        .buffered(AT_ONCE)
+        .collect()
+        .await
 }
 
 /// Writes an entry.
@@ -49,6 +83,8 @@ pub async fn write(bus: &Bus, subject: String, payload: Bytes, terms: Terms<'_>)
         }),
         Err(error) => Err(match error.kind() {
             PublishErrorKind::WrongLastSequence => LogError::Conflict,
+            // The client knows only one of the codes with which servers say this (10164 is another, seen with replicas).
+            PublishErrorKind::Other if error.to_string().contains("wrong last sequence") => LogError::Conflict,
             PublishErrorKind::Other | PublishErrorKind::MaxPayloadExceeded => LogError::Refused(error.to_string()),
             _ => LogError::Away(error.to_string()),
         }),

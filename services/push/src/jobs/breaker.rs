@@ -113,8 +113,8 @@ impl Breaker {
         Some(pause)
     }
 
-    /// Whether it is closed: nothing is held back.
-    pub(crate) fn is_closed(&self) -> bool {
+    #[cfg(test)]
+    fn is_closed(&self) -> bool {
         self.state == State::Closed
     }
 }

@@ -4,36 +4,49 @@
 //! later one decides anew.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::{AckKind, Message as Entry};
 use protocol::client_frame::AppState;
-use protocol::{Timestamp, UserId};
+use protocol::rpc::Audience;
+use protocol::{ConversationId, Timestamp, UserId};
+use tokio::time::Instant;
 
 use super::attempt::{Attempt, again};
 use super::job::{Job, Task, VERSION};
+use super::origins;
+use super::state::LaneState;
 use crate::decide::{Facts, Reason, Verdict, decide};
 use crate::facts::{self, Now, Place, Unknown};
+use crate::records::{self, Step};
 use crate::registry::Known;
 use crate::service::Service;
+use crate::texts::hidden;
 use crate::unread::unread;
 
 /// A job of a newer version is left to newer replicas for so long.
 const NEWER: Duration = Duration::from_secs(30);
 
+/// Past the grace and this, a job has waited: what it rests on is looked at again.
+const FRESH_MS: i64 = 5_000;
+
 /// A job in hand.
 struct Held {
     entry: Entry,
     job: Job,
-    /// It was delivered before, or tried: what it rests on is old.
+    place: origins::Place,
+    /// What it rests on is old.
     is_old: bool,
+    /// It was tried, or may have been.
+    may_be_sent: bool,
 }
 
 /// The attempts to be made; everything else is settled.
-pub(super) async fn check(service: &Service, entries: Vec<Entry>) -> Vec<Attempt> {
+pub(super) async fn check(service: &Service, state: &LaneState, entries: Vec<Entry>) -> Vec<Attempt> {
     let mut held = Vec::new();
     for entry in entries {
-        held.extend(take(service, entry).await);
+        held.extend(take(service, state, entry).await);
     }
     match look(service, &mut held).await {
         Ok(looks) => {
@@ -53,8 +66,8 @@ pub(super) async fn check(service: &Service, entries: Vec<Entry>) -> Vec<Attempt
     }
 }
 
-/// Reads a job; settles what is no job, is too old, or is not due yet.
-async fn take(service: &Service, entry: Entry) -> Option<Held> {
+/// Reads a job; settles what is no job, is too old, or has no place yet.
+async fn take(service: &Service, state: &LaneState, entry: Entry) -> Option<Held> {
     let job: Job = match serde_json::from_slice(&entry.payload) {
         Ok(job) => job,
         Err(error) => {
@@ -70,25 +83,47 @@ async fn take(service: &Service, entry: Entry) -> Option<Held> {
         return None;
     }
     let now = Timestamp::now();
+    if now >= job.expires_at {
+        suppress(service, &entry, &job, Reason::Expired).await;
+        return None;
+    }
     let early = job.not_before.map_or(0, |it| it.as_millis() - now.as_millis());
-    if early > 0 && now < job.expires_at {
+    if early > 0 {
         again(&entry, Duration::from_millis(u64::try_from(early).unwrap_or(0))).await;
         return None;
     }
-    let is_again = entry.info().is_ok_and(|info| info.delivered > 1);
-    let is_old = is_again || job.attempts > 0;
-    let held = Held { entry, job, is_old };
-    if now >= held.job.expires_at {
-        suppress(service, &held, Reason::Expired).await;
-        return None;
-    }
-    Some(held)
+    let place = match state.admit(&job, Instant::now()) {
+        Ok(place) => place,
+        Err(pause) => {
+            again(&entry, pause).await;
+            return None;
+        }
+    };
+    let may_be_sent = job.attempts > 0 || entry.info().is_ok_and(|info| info.delivered > 1);
+    let age = now.as_millis() - job.made_at.as_millis();
+    let is_old = may_be_sent || age > i64::try_from(service.settings.grace_ms).unwrap_or(0) + FRESH_MS;
+    Some(Held {
+        entry,
+        job,
+        place,
+        is_old,
+        may_be_sent,
+    })
 }
 
 /// What was seen of a job.
 struct Look {
     known: Option<Known>,
-    against: Option<Reason>,
+    against: Option<Against>,
+}
+
+/// Why a job is not to be made any more.
+#[derive(Debug, Clone, Copy)]
+enum Against {
+    /// That.
+    Reason(Reason),
+    /// It was, by a replica that died before it could say so.
+    Sent,
 }
 
 async fn look(service: &Service, held: &mut [Held]) -> Result<Vec<Look>, Unknown> {
@@ -99,7 +134,7 @@ async fn look(service: &Service, held: &mut [Held]) -> Result<Vec<Look>, Unknown
     let devices: Vec<(UserId, String)> = devices.into_iter().collect();
     let (known, against) = tokio::join!(service.registry.find(&devices), against(service, held));
     let (known, against) = (known?, against?);
-    count_again(service, held).await;
+    renew(service, held, &known).await?;
     let looks = held.iter().zip(against).map(|(held, against)| Look {
         known: known.get(&held.job.device()).cloned(),
         against,
@@ -108,31 +143,63 @@ async fn look(service: &Service, held: &mut [Held]) -> Result<Vec<Look>, Unknown
 }
 
 /// Why jobs are not to be made any more.
-async fn against(service: &Service, held: &[Held]) -> Result<Vec<Option<Reason>>, Unknown> {
-    let (mut first, mut later) = (Vec::new(), Vec::new());
+async fn against(service: &Service, held: &[Held]) -> Result<Vec<Option<Against>>, Unknown> {
+    let (mut fresh, mut old) = (Vec::new(), Vec::new());
     for (index, held) in held.iter().enumerate() {
-        let places = if held.is_old { &mut later } else { &mut first };
+        let places = if held.is_old { &mut old } else { &mut fresh };
         places.extend(held.job.place().map(|place| (index, place)));
     }
-    let mut against: Vec<Option<Reason>> = vec![None; held.len()];
-    if !first.is_empty() {
-        let places: Vec<Place<'_>> = first.iter().map(|it| it.1.clone()).collect();
+    let mut against: Vec<Option<Against>> = vec![None; held.len()];
+    if !fresh.is_empty() {
+        let places: Vec<Place<'_>> = fresh.iter().map(|it| it.1.clone()).collect();
         let read = facts::are_read(&service.bus, &places).await?;
-        for ((index, _), is_read) in first.iter().zip(read) {
-            against[*index] = is_read.then_some(Reason::Read);
+        for ((index, _), is_read) in fresh.iter().zip(read) {
+            against[*index] = is_read.then_some(Against::Reason(Reason::Read));
         }
     }
-    if !later.is_empty() {
-        let places: Vec<Place<'_>> = later.iter().map(|it| it.1.clone()).collect();
-        let now = facts::gather(&service.bus, &places, true).await?;
-        let users: Vec<&UserId> = later.iter().map(|it| it.1.user).collect();
-        let users = service.users.get(&users).await?;
-        for ((index, place), now) in later.iter().zip(now) {
-            let user = users.get(place.user);
-            against[*index] = user.and_then(|user| decide_again(&held[*index].job, user, now));
+    if old.is_empty() {
+        return Ok(against);
+    }
+    let places: Vec<Place<'_>> = old.iter().map(|it| it.1.clone()).collect();
+    let now = facts::gather(&service.bus, &places, true).await?;
+    let users: Vec<&UserId> = old.iter().map(|it| it.1.user).collect();
+    let users = service.users.get(&users).await?;
+    let members = members(service, &places).await;
+    for ((index, place), now) in old.iter().zip(now) {
+        let held = &held[*index];
+        if held.may_be_sent && was_sent(service, place).await? {
+            against[*index] = Some(Against::Sent);
+            continue;
         }
+        let user = users.get(place.user);
+        let is_member = members
+            .get(place.conversation)
+            .is_none_or(|it| it.members.contains(place.user));
+        let reason = if is_member {
+            user.and_then(|user| decide_again(&held.job, user, now))
+        } else {
+            Some(Reason::NoMember)
+        };
+        against[*index] = reason.map(Against::Reason);
     }
     Ok(against)
+}
+
+/// Who is in the conversations now. What cannot be had is left out: whoever was a member is taken for one.
+async fn members(service: &Service, places: &[Place<'_>]) -> HashMap<ConversationId, Arc<Audience>> {
+    let conversations: HashSet<&ConversationId> = places.iter().map(|it| it.conversation).collect();
+    let mut known = HashMap::new();
+    for id in conversations {
+        if let Ok(audience) = service.audiences.get_now(id).await {
+            known.insert(id.clone(), audience);
+        }
+    }
+    known
+}
+
+async fn was_sent(service: &Service, place: &Place<'_>) -> Result<bool, Unknown> {
+    let sent = records::sent(&service.bus, place.conversation, place.seq).await?;
+    Ok(sent.contains(&(place.user.clone(), place.device.to_owned())))
 }
 
 fn decide_again(job: &Job, user: &crate::users::User, now: Now) -> Option<Reason> {
@@ -163,50 +230,70 @@ fn decide_again(job: &Job, user: &crate::users::User, now: Now) -> Option<Reason
     }
 }
 
-/// The number on the icon is that of now, not that of a first attempt long ago.
-async fn count_again(service: &Service, held: &mut [Held]) {
+/// Makes old jobs say what is so now: the number on the icon, and no text where previews were switched off.
+async fn renew(service: &Service, held: &mut [Held], known: &HashMap<(UserId, String), Known>) -> Result<(), Unknown> {
     let users: HashSet<UserId> = held
         .iter()
         .filter(|it| it.is_old)
         .map(|it| it.job.user_id.clone())
         .collect();
     if users.is_empty() {
-        return;
+        return Ok(());
     }
-    let counts: HashMap<UserId, u32> = unread(service, users, HashSet::new()).await;
+    let asked: Vec<&UserId> = users.iter().collect();
+    let settings = service.users.get(&asked).await?;
+    let counts = unread(service, users, HashSet::new()).await;
     for held in held.iter_mut().filter(|it| it.is_old) {
         if let Some(count) = counts.get(&held.job.user_id) {
             held.job.set_badge(*count);
         }
+        let previews = settings
+            .get(&held.job.user_id)
+            .is_none_or(|it| it.notifications.previews);
+        if !previews {
+            let device = known.get(&held.job.device());
+            let locale = device.and_then(|it| it.registration.locale.as_deref());
+            held.job.hide(hidden(locale));
+        }
     }
+    Ok(())
 }
 
 async fn judge(service: &Service, held: Held, look: Look) -> Option<Attempt> {
-    if let Some(reason) = look.against {
-        suppress(service, &held, reason).await;
-        return None;
+    match look.against {
+        Some(Against::Reason(reason)) => {
+            suppress(service, &held.entry, &held.job, reason).await;
+            return None;
+        }
+        Some(Against::Sent) => {
+            settle(&held.entry, AckKind::Ack).await;
+            return None;
+        }
+        None => {}
     }
     // A device that is registered elsewhere by now is reached there, by jobs of its own.
-    let known = look.known.filter(|it| held.job.is_for(&it.registration));
+    let app = look.known.as_ref().and_then(|it| service.app_of(&it.registration));
+    let known = look
+        .known
+        .filter(|it| held.job.is_for(&it.registration, app.as_deref()));
     let Some(known) = known else {
-        suppress(service, &held, Reason::Unregistered).await;
+        suppress(service, &held.entry, &held.job, Reason::Unregistered).await;
         return None;
     };
     Some(Attempt {
         number: held.job.attempts + 1,
         entry: held.entry,
         job: held.job,
+        place: held.place,
         known,
     })
 }
 
-async fn suppress(service: &Service, held: &Held, reason: Reason) {
-    let platform = held.job.platform.as_str();
+async fn suppress(service: &Service, entry: &Entry, job: &Job, reason: Reason) {
+    let platform = job.platform.as_str();
     metrics::counter!("parley_push_cancelled_total", "provider" => platform, "reason" => reason.as_str()).increment(1);
-    held.job
-        .record(service, crate::records::Step::Suppressed { reason })
-        .await;
-    settle(&held.entry, AckKind::Ack).await;
+    job.record(service, Step::Suppressed { reason }).await;
+    settle(entry, AckKind::Ack).await;
 }
 
 pub(super) async fn settle(entry: &Entry, kind: AckKind) {

@@ -27,7 +27,7 @@ pub(crate) struct Job {
     pub(crate) user_id: UserId,
     pub(crate) device_id: String,
     pub(crate) platform: Platform,
-    /// Empty for Web Push: all browsers are one app.
+    /// Of Web Push the origin of the browser's push service.
     pub(crate) app: String,
     #[serde(default)]
     pub(crate) sandbox: bool,
@@ -104,13 +104,14 @@ impl Job {
     }
 
     /// The job as it waits for its next attempt, and what makes that one.
-    pub(crate) fn after_attempt(&self, number: u32, not_before: Timestamp) -> (Self, String) {
+    /// `place` is that of this one in the stream: one that is replayed is retried anew.
+    pub(crate) fn after_attempt(&self, number: u32, not_before: Timestamp, place: u64) -> (Self, String) {
         let next = Self {
             attempts: number,
             not_before: Some(not_before),
             ..self.clone()
         };
-        let key = format!("{}/{number}", self.key());
+        let key = format!("{}/{place}", self.key());
         (next, key)
     }
 
@@ -148,9 +149,17 @@ impl Job {
         })
     }
 
-    /// Whether a registration is where it goes to.
-    pub(crate) fn is_for(&self, registration: &Registration) -> bool {
-        registration.platform == self.platform && registration.is_sandbox() == self.sandbox
+    /// Whether a registration, of the app `app`, is where it goes to.
+    pub(crate) fn is_for(&self, registration: &Registration, app: Option<&str>) -> bool {
+        let same = registration.platform == self.platform && registration.is_sandbox() == self.sandbox;
+        same && app == Some(self.app.as_str())
+    }
+
+    /// Shows no text any more: its user has switched previews off since.
+    pub(crate) fn hide(&mut self, body: String) {
+        if let Task::Message(message) = &mut self.task {
+            message.body = body;
+        }
     }
 
     pub(crate) fn set_badge(&mut self, number: u32) {
@@ -199,9 +208,11 @@ impl Job {
             step,
         };
         // Not waited for: the job itself says what is to be done, a record only what was.
-        if let Err(error) = records::write(&service.bus, &message.conversation_id, message.seq, vec![fate]).await {
-            metrics::counter!("parley_push_unrecorded_total").increment(1);
-            tracing::debug!(%error, "what became of a push is not recorded");
+        for entry in records::entries(&message.conversation_id, message.seq, vec![fate]) {
+            if let Err(error) = service.bus.client.publish(entry.subject, entry.payload).await {
+                metrics::counter!("parley_push_unrecorded_total").increment(1);
+                tracing::debug!(%error, "what became of a push is not recorded");
+            }
         }
     }
 

@@ -7,10 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::context::PublishAckFuture;
-use async_nats::jetstream::message::PublishMessage;
+use bus::LogError;
 use bus::subjects::PUSH_JOBS_STREAM;
-use bus::{Bus, LogError};
+use bus::write::Entry;
 use futures_util::TryStreamExt;
 use lifecycle::Shutdown;
 use parking_lot::Mutex;
@@ -41,21 +40,16 @@ impl Lanes {
         }
     }
 
-    /// Queues a job; one that is queued already is not queued again. The future is the ack.
-    ///
-    /// # Errors
-    /// NATS is away.
-    pub(crate) async fn queue(&self, bus: &Bus, job: &Job) -> Result<PublishAckFuture, LogError> {
-        if !bus.is_up() {
-            return Err(LogError::Away("not connected".into()));
-        }
+    /// The entry that queues a job; one that is queued already is not queued again.
+    pub(crate) fn entry(&self, job: &Job) -> Entry {
         let lane = job.lane();
-        let message = PublishMessage::build()
-            .payload(serde_json::to_vec(job).unwrap_or_default().into())
-            .message_id(job.key());
-        let sent = bus.jetstream.send_publish(lane.subject(), message).await;
+        let subject = lane.subject();
         self.note(lane);
-        sent.map_err(|error| LogError::Away(error.to_string()))
+        Entry {
+            subject,
+            payload: serde_json::to_vec(job).unwrap_or_default().into(),
+            message_id: Some(job.key()),
+        }
     }
 
     fn note(&self, lane: Lane) {
@@ -68,17 +62,6 @@ impl Lanes {
     fn known(&self) -> Vec<Lane> {
         self.known.lock().iter().cloned().collect()
     }
-}
-
-/// Waits until all is stored.
-///
-/// # Errors
-/// Something may not be.
-pub(crate) async fn stored(acks: Vec<PublishAckFuture>) -> Result<(), LogError> {
-    for ack in acks {
-        ack.await.map_err(|error| LogError::Away(error.to_string()))?;
-    }
-    Ok(())
 }
 
 /// Works on all queues until the shutdown.

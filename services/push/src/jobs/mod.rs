@@ -7,7 +7,10 @@ mod check;
 pub(crate) mod dead;
 mod job;
 mod lanes;
+mod origins;
+mod state;
 mod worker;
 
+pub(crate) use backoff::pause_by_chance;
 pub(crate) use job::{Job, Message, Task, VERSION};
-pub(crate) use lanes::{Lanes, run, stored};
+pub(crate) use lanes::{Lanes, run};

@@ -11,15 +11,16 @@ use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use bus::subjects::PUSH_JOBS_STREAM;
 use futures_util::StreamExt;
 use lifecycle::Shutdown;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::attempt::{Attempt, LaneState, again};
+use super::attempt::{Attempt, again};
 use super::backoff::pause_by_chance;
 use super::breaker::Leave;
 use super::check::check;
 use super::job::Lane;
+use super::state::LaneState;
 use crate::service::Service;
 
 /// Loops that fetch: while one looks at what its jobs rest on, others fetch.
@@ -34,10 +35,10 @@ const LINGER: Duration = Duration::from_millis(1);
 const EXPIRES: Duration = Duration::from_secs(10);
 /// A probe's.
 const EXPIRES_PROBE: Duration = Duration::from_secs(1);
-/// What a killed replica had in hand comes again after this: longer than a provider is waited for, and for a place.
+/// What a killed replica had in hand comes again after this. While a provider is waited for NATS is told that it is in hand.
 const ACK_WAIT: Duration = Duration::from_secs(25);
 /// Most jobs in hand or put off, of all replicas.
-const ACK_PENDING_MOST: i64 = 100_000;
+const ACK_PENDING_MOST: i64 = 500_000;
 /// Between looks at a breaker that is open.
 const LOOK: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_millis(200);
@@ -70,19 +71,27 @@ impl Fetcher {
     async fn run(self) {
         let mut under_way = JoinSet::new();
         let mut consumer = None;
+        let mut link = self.service.bus.link();
         while !self.shutdown.is_triggered() {
             while under_way.try_join_next().is_some() {}
-            let most = match self.state.ask_lane(Instant::now()) {
-                Leave::All => BATCH,
-                Leave::Probe => 1,
+            let is_probe = match self.state.ask(Instant::now()) {
+                Leave::All => false,
+                Leave::Probe => true,
                 Leave::Not(_) => {
                     self.pause(LOOK).await;
                     continue;
                 }
             };
-            let fetched = self.fetch(&mut consumer, most, &mut under_way).await;
-            if most == 1 && !matches!(fetched, Ok(true)) {
-                self.state.unused_lane(Instant::now());
+            // Only what there is room for is fetched: what waits here is in nobody's queue.
+            let Some(room) = self.room(if is_probe { 1 } else { BATCH }).await else {
+                return;
+            };
+            let fetched = tokio::select! {
+                fetched = self.fetch(&mut consumer, is_probe, room, &mut under_way) => fetched,
+                _ = link.changed() => Err("the link changed".to_owned()),
+            };
+            if is_probe && !matches!(fetched, Ok(true)) {
+                self.state.unused(Instant::now());
             }
             if let Err(error) = fetched {
                 tracing::debug!(error, lane = ?self.state.lane, "jobs could not be fetched");
@@ -93,6 +102,18 @@ impl Fetcher {
         while under_way.join_next().await.is_some() {}
     }
 
+    /// Room for some pushes, one at least. `None`: closed.
+    async fn room(&self, most: usize) -> Option<Vec<OwnedSemaphorePermit>> {
+        let mut room = vec![self.room.clone().acquire_owned().await.ok()?];
+        while room.len() < most {
+            let Ok(more) = self.room.clone().try_acquire_owned() else {
+                break;
+            };
+            room.push(more);
+        }
+        Some(room)
+    }
+
     async fn pause(&self, pause: Duration) {
         tokio::select! {
             () = self.shutdown.triggered() => {}
@@ -100,20 +121,21 @@ impl Fetcher {
         }
     }
 
-    /// Fetches jobs and starts them. False: there was none to be tried.
+    /// Fetches jobs and starts them, as many as there is room for. False: there was none to be tried.
     async fn fetch(
         &self,
         known: &mut Option<PullConsumer>,
-        most: usize,
+        is_probe: bool,
+        mut room: Vec<OwnedSemaphorePermit>,
         under_way: &mut JoinSet<()>,
     ) -> Result<bool, String> {
         let consumer = match known {
             Some(consumer) => consumer,
             None => known.insert(self.open().await?),
         };
-        let expires = if most == 1 { EXPIRES_PROBE } else { EXPIRES };
-        let batch = consumer.batch().max_messages(most).expires(expires).messages().await;
-        let mut batch = batch.map_err(|error| error.to_string())?;
+        let expires = if is_probe { EXPIRES_PROBE } else { EXPIRES };
+        let batch = consumer.batch().max_messages(room.len()).expires(expires);
+        let mut batch = batch.messages().await.map_err(|error| error.to_string())?;
         let mut any = false;
         loop {
             let first = tokio::select! {
@@ -125,10 +147,20 @@ impl Fetcher {
                 return Ok(any);
             };
             let mut entries = vec![first.map_err(|error| error.to_string())?];
+            let mut ended = None;
             while let Ok(Some(next)) = timeout(LINGER, batch.next()).await {
-                entries.push(next.map_err(|error| error.to_string())?);
+                match next {
+                    Ok(next) => entries.push(next),
+                    Err(error) => {
+                        ended = Some(error.to_string());
+                        break;
+                    }
+                }
             }
-            any |= self.start(entries, most == 1, under_way).await;
+            any |= self.start(entries, is_probe, &mut room, under_way).await;
+            if let Some(error) = ended {
+                return Err(error);
+            }
         }
     }
 
@@ -142,20 +174,25 @@ impl Fetcher {
     }
 
     /// Starts the attempts at jobs. False: nothing was left to be tried.
-    async fn start(&self, entries: Vec<Entry>, is_probe: bool, under_way: &mut JoinSet<()>) -> bool {
-        if let Some(left) = self.state.lane_shut(Instant::now()).filter(|_| !is_probe) {
+    async fn start(
+        &self,
+        entries: Vec<Entry>,
+        is_probe: bool,
+        room: &mut Vec<OwnedSemaphorePermit>,
+        under_way: &mut JoinSet<()>,
+    ) -> bool {
+        if let Some(left) = self.state.shut(Instant::now()).filter(|_| !is_probe) {
             // The breaker opened while the fetch waited.
             for entry in &entries {
                 again(entry, left + pause_by_chance(1, None)).await;
             }
             return false;
         }
-        let attempts: Vec<Attempt> = check(&self.service, entries).await;
+        let attempts: Vec<Attempt> = check(&self.service, &self.state, entries).await;
         let any = !attempts.is_empty();
         for attempt in attempts {
-            let Ok(permit) = self.room.clone().acquire_owned().await else {
-                return any;
-            };
+            // Never more than were asked for.
+            let permit = room.pop();
             let (service, state) = (self.service.clone(), self.state.clone());
             under_way.spawn(async move {
                 attempt.make(&service, &state).await;

@@ -3,13 +3,13 @@
 //! Two looks: the first decides on most devices; those that are connected in the background are given the grace to
 //! confirm, and are looked at again. A message is acked when everything that was decided of it is stored.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::Message as Entry;
 use bus::{Lane, LogError};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::StreamExt;
 use lifecycle::Shutdown;
 use protocol::rpc::Audience;
 use protocol::server_frame::MessageIncoming;
@@ -23,8 +23,9 @@ use crate::facts;
 use crate::records;
 use crate::service::Service;
 
-/// A message whose facts cannot be had comes again after this.
-const AGAIN: Duration = Duration::from_secs(1);
+/// Messages whose devices are found together, and devices that are looked at together: a batch may be of large groups.
+const TOGETHER: usize = 100;
+const DEVICES_TOGETHER: usize = 5_000;
 /// Who was connected when a message came is known everywhere after this: nodes report every 50 ms.
 const SETTLED_MS: i64 = 120;
 /// Questions of one batch for audiences under way at once.
@@ -46,37 +47,33 @@ pub(super) enum NotNow {
     Facts(#[from] facts::Unknown),
     #[error(transparent)]
     Log(#[from] LogError),
-    #[error("the audience: {0}")]
-    Audience(Refusal),
-    #[error("shutting down")]
-    Shutdown,
 }
 
 /// Plans a batch to its end. What cannot be done is given back to NATS.
 pub(super) async fn plan(service: &Service, lane: Lane, entries: Vec<Entry>, shutdown: &Shutdown) {
     let in_hand = InHand::new(entries);
-    let messages: Vec<(usize, MessageIncoming, Rest)> = in_hand
+    let messages: Vec<Unopened> = in_hand
         .entries()
         .into_iter()
         .filter_map(|(index, entry)| read(service, &entry).map(|(message, rest)| (index, message, rest)))
         .collect();
-    in_hand.ack_all_but(&messages.iter().map(|it| it.0).collect()).await;
+    let wanted: HashSet<usize> = messages.iter().map(|it| it.0).collect();
+    in_hand.ack_all_but(&wanted).await;
     if messages.is_empty() {
         return;
     }
-    let outcome = tokio::select! {
-        outcome = decide_all(service, messages, &in_hand) => outcome,
-        () = shutdown.triggered() => Err(NotNow::Shutdown),
+    tokio::select! {
+        () = decide_all(service, lane, messages, &in_hand) => {}
+        () = shutdown.triggered() => {
+            let count = in_hand.give_back().await;
+            metrics::counter!("parley_push_plans_put_off_total").increment(count);
+        }
         never = in_hand.keep() => match never {},
-    };
-    let Err(error) = outcome else { return };
-    let again = (!matches!(error, NotNow::Shutdown)).then_some(AGAIN);
-    let count = in_hand.give_back(again).await;
-    metrics::counter!("parley_push_plans_put_off_total").increment(count);
-    if again.is_some() {
-        tracing::warn!(stream = lane.stream(), %error, messages = count, "pushes are planned again in a moment");
     }
 }
+
+/// Index of its entry, the message, and what else the entry says.
+type Unopened = (usize, MessageIncoming, Rest);
 
 /// What an entry says beside its message.
 struct Rest {
@@ -116,46 +113,104 @@ fn expiry(service: &Service, made_at: Timestamp) -> Timestamp {
     Timestamp::from_millis(made_at.as_millis().saturating_add(ttl))
 }
 
-/// Two looks, with the grace between them.
-async fn decide_all(
-    service: &Service,
-    messages: Vec<(usize, MessageIncoming, Rest)>,
-    in_hand: &InHand,
-) -> Result<(), NotNow> {
-    let mut open = open(service, messages, in_hand).await?;
-    if open.is_empty() {
-        return Ok(());
-    }
-    sleep_until(aged(&open, SETTLED_MS)).await;
-    settle(service, &mut open, false).await?;
-    finish(&mut open, in_hand).await;
-    if open.is_empty() {
-        return Ok(());
+/// Two looks, with the grace between them, a part of the devices at a time. What cannot be decided now is put off, and
+/// nothing else with it.
+async fn decide_all(service: &Service, lane: Lane, messages: Vec<Unopened>, in_hand: &InHand) {
+    let mut messages = VecDeque::from(messages);
+    let mut waiting = Vec::new();
+    while !messages.is_empty() {
+        let part: Vec<Unopened> = messages.drain(..messages.len().min(TOGETHER)).collect();
+        let indexes: Vec<usize> = part.iter().map(|it| it.0).collect();
+        let opened = match open(service, part, in_hand).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                put_off(lane, in_hand, indexes, &error).await;
+                continue;
+            }
+        };
+        for mut part in parts(opened) {
+            sleep_until(aged(&part, SETTLED_MS)).await;
+            look_at(service, lane, &mut part, false, in_hand).await;
+            waiting.extend(part);
+            tokio::task::yield_now().await;
+        }
     }
     let grace_ms = i64::try_from(service.settings.grace_ms).unwrap_or(i64::MAX);
-    sleep_until(aged(&open, grace_ms.max(SETTLED_MS))).await;
-    settle(service, &mut open, true).await?;
-    finish(&mut open, in_hand).await;
-    Ok(())
+    for mut part in parts(waiting) {
+        sleep_until(aged(&part, grace_ms.max(SETTLED_MS))).await;
+        look_at(service, lane, &mut part, true, in_hand).await;
+        tokio::task::yield_now().await;
+    }
 }
 
-/// Finds the devices of all messages.
-async fn open(
-    service: &Service,
-    messages: Vec<(usize, MessageIncoming, Rest)>,
-    in_hand: &InHand,
-) -> Result<Vec<Open>, NotNow> {
-    let audiences = audiences(service, &messages).await?;
-    let members: HashSet<&UserId> = audiences.values().flat_map(|it| &it.members).collect();
+/// Messages with a bounded number of devices together; one message alone may have more.
+fn parts(open: Vec<Open>) -> Vec<Vec<Open>> {
+    let (mut parts, mut devices) = (Vec::<Vec<Open>>::new(), 0);
+    for it in open {
+        let more = it.waiting.len();
+        match parts.last_mut() {
+            Some(part) if devices + more <= DEVICES_TOGETHER => {
+                devices += more;
+                part.push(it);
+            }
+            _ => {
+                devices = more;
+                parts.push(vec![it]);
+            }
+        }
+    }
+    parts
+}
+
+/// One look; what is settled is acked, what could not be is put off, what is left waits.
+async fn look_at(service: &Service, lane: Lane, part: &mut Vec<Open>, has_waited: bool, in_hand: &InHand) {
+    let indexes: Vec<usize> = part.iter().map(|it| it.index).collect();
+    match settle(service, part, has_waited).await {
+        Ok(failed) => {
+            let put_off = in_hand.put_off(failed.iter().copied()).await;
+            metrics::counter!("parley_push_plans_put_off_total").increment(put_off);
+            part.retain(|it| !failed.contains(&it.index) && !it.waiting.is_empty());
+            let done = indexes
+                .into_iter()
+                .filter(|index| !part.iter().any(|it| it.index == *index));
+            in_hand.ack(done).await;
+        }
+        Err(error) => {
+            put_off(lane, in_hand, indexes, &error).await;
+            part.clear();
+        }
+    }
+}
+
+async fn put_off(lane: Lane, in_hand: &InHand, indexes: Vec<usize>, error: &NotNow) {
+    let count = in_hand.put_off(indexes).await;
+    metrics::counter!("parley_push_plans_put_off_total").increment(count);
+    tracing::warn!(stream = lane.stream(), %error, messages = count, "pushes are planned again in a moment");
+}
+
+/// Finds the devices of messages. Those whose members are not known now are put off.
+async fn open(service: &Service, messages: Vec<Unopened>, in_hand: &InHand) -> Result<Vec<Open>, NotNow> {
+    let audiences = audiences(service, &messages).await;
+    let known = audiences.values().filter_map(|it| it.as_ref().ok()?.as_ref());
+    let members: HashSet<&UserId> = known.flat_map(|it| &it.members).collect();
     let members: Vec<&UserId> = members.into_iter().collect();
     let users = service.users.get(&members).await?;
-    let mut open = Vec::new();
+    let (mut open, mut done, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
     for (index, message, rest) in messages {
-        // A conversation that nobody knows has no members to notify.
-        let Some(audience) = audiences.get(&message.conversation_id) else {
-            continue;
+        let audience = match audiences.get(&message.conversation_id) {
+            Some(Ok(Some(audience))) => audience.clone(),
+            Some(Err(refusal)) => {
+                tracing::debug!(%refusal, "a conversation's members are not known now");
+                unknown.push(index);
+                continue;
+            }
+            // A conversation that nobody knows has no members to notify.
+            Some(Ok(None)) | None => {
+                done.push(index);
+                continue;
+            }
         };
-        let decided = if in_hand.came_again(index) {
+        let decided = if in_hand.may_be_planned(index) {
             records::decided(&service.bus, &message.conversation_id, message.seq).await?
         } else {
             HashSet::new()
@@ -165,59 +220,45 @@ async fn open(
             message,
             sender_name: rest.sender_name,
             traceparent: rest.traceparent,
-            audience: audience.clone(),
+            audience,
         };
         let waiting = candidates(service, &told, &users, &decided);
-        open.push(Open { index, told, waiting });
+        if waiting.is_empty() {
+            done.push(index);
+        } else {
+            open.push(Open { index, told, waiting });
+        }
     }
-    in_hand
-        .ack_all_but(
-            &open
-                .iter()
-                .filter(|it| !it.waiting.is_empty())
-                .map(|it| it.index)
-                .collect(),
-        )
-        .await;
-    open.retain(|it| !it.waiting.is_empty());
+    in_hand.ack(done).await;
+    let count = in_hand.put_off(unknown).await;
+    metrics::counter!("parley_push_plans_put_off_total").increment(count);
     Ok(open)
 }
 
-async fn audiences(
-    service: &Service,
-    messages: &[(usize, MessageIncoming, Rest)],
-) -> Result<HashMap<ConversationId, Arc<Audience>>, NotNow> {
+type Known = Result<Option<Arc<Audience>>, Refusal>;
+
+/// By conversation; `None`: there is no such conversation.
+async fn audiences(service: &Service, messages: &[Unopened]) -> HashMap<ConversationId, Known> {
     // The newest message of each conversation says how new its members must be known.
     let wanted: HashMap<ConversationId, u64> = messages
         .iter()
         .map(|(_, message, rest)| (message.conversation_id.clone(), rest.state_at))
         .collect();
     let ask = |(id, state_at)| audience(service, id, state_at);
-    let found: Vec<Option<(ConversationId, Arc<Audience>)>> = futures_util::stream::iter(wanted)
+    futures_util::stream::iter(wanted)
         .map(ask)
         .buffer_unordered(QUESTIONS)
-        .try_collect()
-        .await?;
-    Ok(found.into_iter().flatten().collect())
+        .collect()
+        .await
 }
 
-/// `None`: there is no such conversation.
-async fn audience(
-    service: &Service,
-    id: ConversationId,
-    state_at: u64,
-) -> Result<Option<(ConversationId, Arc<Audience>)>, NotNow> {
-    match service.audiences.get(&id, state_at).await {
-        Ok(audience) => Ok(Some((id, audience))),
+async fn audience(service: &Service, id: ConversationId, state_at: u64) -> (ConversationId, Known) {
+    let known = match service.audiences.get(&id, state_at).await {
+        Ok(audience) => Ok(Some(audience)),
         Err(refusal) if refusal.code == Code::NotFound => Ok(None),
-        Err(refusal) => Err(NotNow::Audience(refusal)),
-    }
-}
-
-/// Acks the messages of which nothing waits any more.
-async fn finish(open: &mut Vec<Open>, in_hand: &InHand) {
-    open.retain(|it| !it.waiting.is_empty());
-    in_hand.ack_all_but(&open.iter().map(|it| it.index).collect()).await;
+        Err(refusal) => Err(refusal),
+    };
+    (id, known)
 }
 
 /// When the youngest message is so old.

@@ -6,11 +6,18 @@ use std::time::Duration;
 
 use async_nats::jetstream::{AckKind, Message as Entry};
 use parking_lot::Mutex;
+use protocol::Timestamp;
 
 use super::ACK_WAIT;
+use crate::jobs::pause_by_chance;
 
 /// NATS is told so often that they are in hand.
 const PROGRESS: Duration = Duration::from_millis(ACK_WAIT.as_millis() as u64 / 3);
+
+/// Entries come within milliseconds.
+const OLD_MS: i64 = 3_000;
+/// What cannot be planned comes again after this at the latest.
+const AGAIN_MOST: Duration = Duration::from_secs(30);
 
 /// See the module. Known by their index.
 pub(super) struct InHand(Mutex<Vec<Option<Entry>>>);
@@ -27,11 +34,28 @@ impl InHand {
         there.filter_map(|(index, it)| Some((index, it.clone()?))).collect()
     }
 
-    /// Whether an entry was delivered before: it may have been planned already.
-    pub(super) fn came_again(&self, index: usize) -> bool {
+    /// Whether an entry may have been planned already: it was delivered before, or is so old that a server which was killed
+    /// may have forgotten that.
+    pub(super) fn may_be_planned(&self, index: usize) -> bool {
         let entries = self.0.lock();
-        let entry = entries.get(index).and_then(Option::as_ref);
-        entry.is_some_and(|it| it.info().is_ok_and(|info| info.delivered > 1))
+        let info = entries.get(index).and_then(Option::as_ref).map(Entry::info);
+        let Some(Ok(info)) = info else { return false };
+        let stored_at = i64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        info.delivered > 1 || Timestamp::now().as_millis() - stored_at > OLD_MS
+    }
+
+    /// Acks some.
+    pub(super) async fn ack(&self, indexes: impl IntoIterator<Item = usize>) {
+        let done: Vec<Entry> = {
+            let mut entries = self.0.lock();
+            let indexes = indexes.into_iter();
+            indexes
+                .filter_map(|index| entries.get_mut(index).and_then(Option::take))
+                .collect()
+        };
+        for entry in done {
+            send(&entry, AckKind::Ack).await;
+        }
     }
 
     /// Acks all but some. An ack that is lost makes the entry come again, which its records answer.
@@ -56,12 +80,29 @@ impl InHand {
         }
     }
 
-    /// Gives those that are left back, to come again after `pause`. Returns how many.
-    pub(super) async fn give_back(&self, pause: Option<Duration>) -> u64 {
+    /// Gives some back, to come again after a pause that grows with every time they came.
+    pub(super) async fn put_off(&self, indexes: impl IntoIterator<Item = usize>) -> u64 {
+        let taken: Vec<Entry> = {
+            let mut entries = self.0.lock();
+            let indexes = indexes.into_iter();
+            indexes
+                .filter_map(|index| entries.get_mut(index).and_then(Option::take))
+                .collect()
+        };
+        for entry in &taken {
+            let delivered = entry.info().map_or(1, |info| info.delivered);
+            let pause = pause_by_chance(u32::try_from(delivered).unwrap_or(1), None).min(AGAIN_MOST);
+            send(entry, AckKind::Nak(Some(pause))).await;
+        }
+        taken.len() as u64
+    }
+
+    /// Gives those that are left back, to come again at once. Returns how many.
+    pub(super) async fn give_back(&self) -> u64 {
         let left = std::mem::take(&mut *self.0.lock());
         let mut count = 0;
         for entry in left.into_iter().flatten() {
-            send(&entry, AckKind::Nak(pause)).await;
+            send(&entry, AckKind::Nak(None)).await;
             count += 1;
         }
         count

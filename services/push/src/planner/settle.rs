@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
+use bus::write::write_all;
 use protocol::{ConversationId, Timestamp, UserId};
 
 use super::batch::{NotNow, Open};
 use super::candidates::{Candidate, Told};
 use crate::decide::Verdict;
 use crate::facts::{self, Now, Place};
-use crate::jobs;
 use crate::records::{self, Step};
 use crate::service::Service;
 use crate::unread::unread;
@@ -16,8 +16,12 @@ use crate::unread::unread;
 /// So old, a message is decided on without knowing who is connected.
 const PATIENCE_MS: i64 = 10_000;
 
-/// Decides on all devices that wait, and stores what follows. Those that are to wait longer stay.
-pub(super) async fn settle(service: &Service, open: &mut [Open], has_waited: bool) -> Result<(), NotNow> {
+/// Decides on all devices that wait, and stores what follows. Those that are to wait longer stay. Returns the indexes of the
+/// messages that are to be planned again.
+///
+/// # Errors
+/// Nothing could be decided.
+pub(super) async fn settle(service: &Service, open: &mut [Open], has_waited: bool) -> Result<HashSet<usize>, NotNow> {
     let looks = look(service, open, has_waited).await?;
     let mut pushes: Vec<Vec<Candidate>> = Vec::new();
     let mut fates = Vec::new();
@@ -41,15 +45,17 @@ pub(super) async fn settle(service: &Service, open: &mut [Open], has_waited: boo
         pushes.push(push);
         fates.push(fate);
     }
-    queue(service, open, pushes).await?;
-    // After the jobs: what is recorded as queued is.
-    let mut acks = Vec::new();
-    for (it, fates) in open.iter().zip(fates) {
+    let failed = queue(service, open, pushes).await;
+    // After the jobs: what is recorded as queued is. A record that is lost only says less.
+    let records = open.iter().zip(fates).filter(|(it, _)| !failed.contains(&it.index));
+    let records = records.flat_map(|(it, fates)| {
         let message = &it.told.message;
-        acks.extend(records::write(&service.bus, &message.conversation_id, message.seq, fates).await?);
-    }
-    jobs::stored(acks).await?;
-    Ok(())
+        records::entries(&message.conversation_id, message.seq, fates)
+    });
+    let written = write_all(&service.bus, records.collect()).await;
+    let unwritten = written.iter().filter(|it| it.is_err()).count();
+    metrics::counter!("parley_push_unrecorded_total").increment(unwritten as u64);
+    Ok(failed)
 }
 
 /// What is so for each device that nothing that is set speaks against; `None` for the others.
@@ -96,26 +102,32 @@ fn places<'a>(open: &'a Open, wanted: &[bool]) -> Vec<Place<'a>> {
     looked_at.map(|(candidate, _)| place(candidate)).collect()
 }
 
-/// Queues the pushes of all messages.
-async fn queue(service: &Service, open: &[Open], pushes: Vec<Vec<Candidate>>) -> Result<(), NotNow> {
-    if pushes.iter().all(Vec::is_empty) {
-        return Ok(());
-    }
+/// Queues the pushes of all messages. Returns the indexes of those of which not all are queued.
+async fn queue(service: &Service, open: &[Open], pushes: Vec<Vec<Candidate>>) -> HashSet<usize> {
     let pushed = || open.iter().zip(&pushes).filter(|(_, push)| !push.is_empty());
     let users: HashSet<UserId> = pushed()
         .flat_map(|(_, push)| push)
         .map(|it| it.user_id.clone())
         .collect();
+    if users.is_empty() {
+        return HashSet::new();
+    }
     let conversations = pushed().map(|(it, _)| it.told.message.conversation_id.clone());
     let conversations: HashSet<ConversationId> = conversations.collect();
     let unread = unread(service, users, conversations).await;
-    let mut acks = Vec::new();
+    let (mut indexes, mut entries) = (Vec::new(), Vec::new());
     for (it, push) in pushed() {
         for candidate in push {
             let job = candidate.job(&it.told, unread.get(&candidate.user_id).copied());
-            acks.push(service.lanes.queue(&service.bus, &job).await?);
+            indexes.push(it.index);
+            entries.push(service.lanes.entry(&job));
         }
     }
-    jobs::stored(acks).await?;
-    Ok(())
+    let written = write_all(&service.bus, entries).await;
+    let failed = indexes.into_iter().zip(written).filter_map(|(index, written)| {
+        let error = written.err()?;
+        tracing::debug!(%error, "a push could not be queued");
+        Some(index)
+    });
+    failed.collect()
 }

@@ -128,6 +128,8 @@ pub(crate) enum Scope {
     Device,
     /// All devices of this app at this provider.
     App,
+    /// One or the other: the provider does not say.
+    Either,
 }
 
 /// Carries pushes to one provider.

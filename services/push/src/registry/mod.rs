@@ -35,7 +35,9 @@ pub(crate) struct Registry {
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub(crate) registration: Registration,
-    pub(crate) position: u64,
+    position: u64,
+    /// Where the entry of its token's owner stands.
+    token_position: u64,
 }
 
 impl Registry {
@@ -84,8 +86,12 @@ impl Registry {
         let known = wanted.iter().zip(&subjects).filter_map(|(key, subject)| {
             let record = records.get(subject)?;
             let registration: Registration = read(&record.payload)?;
-            let position = record.position;
-            Some((key, Known { registration, position }))
+            let known = Known {
+                registration,
+                position: record.position,
+                token_position: 0,
+            };
+            Some((key, known))
         });
         let known: Vec<_> = known.collect();
         let tokens: Vec<String> = known
@@ -93,11 +99,13 @@ impl Registry {
             .map(|(_, it)| subjects::token(&it.registration.digest()))
             .collect();
         let owners = by_subject(last_of_each(&self.bus, DEVICES_STREAM, &tokens).await?);
-        let counting = known.into_iter().zip(&tokens).filter(|((key, _), token)| {
-            let owner: Option<Owner> = owners.get(*token).and_then(|it| read(&it.payload));
-            owner.is_some_and(|it| (&it.user_id, &it.device_id) == (&key.0, &key.1))
+        let counting = known.into_iter().zip(&tokens).filter_map(|((key, mut known), token)| {
+            let record = owners.get(token)?;
+            let owner: Owner = read(&record.payload)?;
+            known.token_position = record.position;
+            ((&owner.user_id, &owner.device_id) == (&key.0, &key.1)).then(|| (key.clone(), known))
         });
-        Ok(counting.map(|((key, known), _)| (key.clone(), known)).collect())
+        Ok(counting.collect())
     }
 
     /// Registers a device. Its token is taken from whoever had it.
@@ -141,23 +149,29 @@ impl Registry {
     /// # Errors
     /// NATS did not answer: it is safe to repeat.
     pub(crate) async fn remove(&self, user: &UserId, device_id: &str) -> Result<bool, LogError> {
-        let subject = subjects::device(user, device_id);
-        let Some(record) = direct::last(&self.bus, DEVICES_STREAM, &subject).await? else {
-            return Ok(false);
-        };
-        let Some(registration) = read::<Registration>(&record.payload) else {
-            return Ok(false);
-        };
-        self.mark(subject, None).await?;
-        let owner = Owner {
-            user_id: user.clone(),
-            device_id: device_id.to_owned(),
-        };
-        self.release_token(&registration.digest(), &owner).await?;
-        Ok(true)
+        let key = (user.clone(), device_id.to_owned());
+        for _ in 0..ATTEMPTS {
+            if let Some(known) = self.find(std::slice::from_ref(&key)).await?.get(&key) {
+                if self.forget(user, device_id, known).await? {
+                    return Ok(true);
+                }
+                continue;
+            }
+            // One that does not count may still be there.
+            let subject = subjects::device(user, device_id);
+            let record = direct::last(&self.bus, DEVICES_STREAM, &subject).await?;
+            let Some(record) = record.filter(|it| !it.payload.is_empty()) else {
+                return Ok(false);
+            };
+            match self.mark(subject, Some(record.position)).await {
+                Err(LogError::Conflict) => {}
+                other => return other.map(|()| true),
+            }
+        }
+        Err(LogError::Away("the registration kept changing".into()))
     }
 
-    /// Forgets a device whose token is dead, unless it was registered again meanwhile. False: it was.
+    /// Forgets a device, unless it was registered again since it was looked at. False: it was.
     ///
     /// # Errors
     /// NATS did not answer.
@@ -167,20 +181,20 @@ impl Registry {
             Err(LogError::Conflict) => return Ok(false),
             Err(error) => return Err(error),
         }
-        let owner = Owner {
-            user_id: user.clone(),
-            device_id: device_id.to_owned(),
-        };
-        self.release_token(&known.registration.digest(), &owner).await?;
-        Ok(true)
+        // Registered again in this moment, the token stays with whoever did.
+        let token = subjects::token(&known.registration.digest());
+        match self.mark(token, Some(known.token_position)).await {
+            Err(LogError::Conflict) => Ok(true),
+            other => other.map(|()| true),
+        }
     }
 
     async fn make_room(&self, user: &UserId, mut stored: Vec<(String, Known)>) -> Result<(), LogError> {
         stored.sort_by_key(|it| it.1.position);
         let over = (stored.len() + 1).saturating_sub(DEVICES_MOST);
-        for (device, known) in stored.into_iter().take(over) {
+        for (device, _) in stored.into_iter().take(over) {
             metrics::counter!("parley_push_devices_evicted_total").increment(1);
-            self.forget(user, &device, &known).await?;
+            self.remove(user, &device).await?;
         }
         Ok(())
     }
@@ -191,9 +205,7 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             let record = direct::last(&self.bus, DEVICES_STREAM, &subject).await?;
             let last = record.as_ref().and_then(|it| read::<Owner>(&it.payload));
-            if last.as_ref() == Some(owner) {
-                return Ok(last);
-            }
+            // Also where it is the owner already: whoever is about to release the token sees that it was taken again.
             let terms = Terms {
                 expected: Some(record.map_or(0, |it| it.position)),
                 ..Terms::default()
@@ -253,9 +265,12 @@ impl Registry {
 /// A registration and its device, from an entry.
 fn stored(record: &Record) -> Option<(String, Known)> {
     let device = subjects::unescape(record.subject.rsplit('.').next()?)?;
-    let registration = read(&record.payload)?;
-    let position = record.position;
-    Some((device, Known { registration, position }))
+    let known = Known {
+        registration: read(&record.payload)?,
+        position: record.position,
+        token_position: 0,
+    };
+    Some((device, known))
 }
 
 fn by_subject(records: Vec<Record>) -> HashMap<String, Record> {

@@ -144,6 +144,9 @@ mod tests {
             Judged::Answer(Answer::Later {
                 scope: Scope::Device, ..
             }) => "later, device",
+            Judged::Answer(Answer::Later {
+                scope: Scope::Either, ..
+            }) => "later, either",
             Judged::Answer(Answer::Later { scope: Scope::App, .. }) => "later, app",
         }
     }

@@ -62,9 +62,8 @@ pub(super) fn judge(reply: &Reply, now: Timestamp) -> Judged {
         words(code)
     };
     let after = retry_after(&reply.headers, now);
-    let later = |after| {
+    let later = |after, scope| {
         let reason = reason.clone();
-        let scope = Scope::App;
         Judged::Answer(Answer::Later { reason, after, scope })
     };
     let status = reply.status.as_u16();
@@ -78,8 +77,11 @@ pub(super) fn judge(reply: &Reply, now: Timestamp) -> Judged {
         ("INVALID_ARGUMENT", _) => Answer::Refused {
             reason: format!("{reason}: {}", words(&error.fields())),
         },
-        ("QUOTA_EXCEEDED" | "RESOURCE_EXHAUSTED", _) | (_, 429) => return later(after.or(Some(QUOTA_WAIT))),
-        ("UNAVAILABLE" | "INTERNAL" | "DEADLINE_EXCEEDED", _) | (_, 500..) => return later(after),
+        ("QUOTA_EXCEEDED" | "RESOURCE_EXHAUSTED", _) | (_, 429) => {
+            // Of the project, or of one device that gets too many: Google does not say.
+            return later(after.or(Some(QUOTA_WAIT)), Scope::Either);
+        }
+        ("UNAVAILABLE" | "INTERNAL" | "DEADLINE_EXCEEDED", _) | (_, 500..) => return later(after, Scope::App),
         ("THIRD_PARTY_AUTH_ERROR" | "PERMISSION_DENIED", _) => Answer::OurFault { reason, after },
         ("UNAUTHENTICATED", _) | (_, 401) => return Judged::TokenRefused,
         // A project or a URL that is none, a redirect, a proxy.
@@ -142,6 +144,9 @@ mod tests {
             Judged::Answer(Answer::Later {
                 scope: Scope::Device, ..
             }) => "later, device",
+            Judged::Answer(Answer::Later {
+                scope: Scope::Either, ..
+            }) => "later, either",
         }
     }
 
@@ -151,8 +156,8 @@ mod tests {
             (404, "NOT_FOUND", "UNREGISTERED", "gone"),
             (403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH", "gone"),
             (400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", "refused"),
-            (429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "later, app"),
-            (429, "RESOURCE_EXHAUSTED", "", "later, app"),
+            (429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "later, either"),
+            (429, "RESOURCE_EXHAUSTED", "", "later, either"),
             (503, "UNAVAILABLE", "UNAVAILABLE", "later, app"),
             (503, "UNAVAILABLE", "", "later, app"),
             (500, "INTERNAL", "INTERNAL", "later, app"),
@@ -182,7 +187,7 @@ mod tests {
             (403, "our fault"),
             (404, "our fault"),
             (413, "refused"),
-            (429, "later, app"),
+            (429, "later, either"),
             (502, "later, app"),
         ] {
             let judged = judge(&reply(status, &json!("<html>")), Timestamp::EPOCH);

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::uri::{Authority, Scheme, Uri};
@@ -13,6 +13,9 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{IN_FLIGHT_FULL, Outgoing, Reply};
+
+/// After so many requests in a row that were given up a connection gets no more.
+const GIVEN_UP_MOST: usize = 2;
 
 /// What hyper takes requests by.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub(super) struct Connection {
     in_flight: AtomicUsize,
     /// When it was last without any.
     idle_since: Mutex<Instant>,
+    /// Requests in a row that were given up before a response came.
+    given_up: AtomicUsize,
 }
 
 impl Connection {
@@ -51,6 +56,7 @@ impl Connection {
             limit,
             in_flight: AtomicUsize::new(0),
             idle_since: Mutex::new(Instant::now()),
+            given_up: AtomicUsize::new(0),
         }
     }
 
@@ -74,7 +80,12 @@ impl Connection {
         self.in_flight() >= limit
     }
 
+    /// Whether it takes no further requests: it is closed, or nobody seems to be at the other end. Without this a connection
+    /// that is half open would be given every request, since it has the fewest.
     pub(super) fn is_closed(&self) -> bool {
+        if self.given_up.load(Ordering::Relaxed) >= GIVEN_UP_MOST {
+            return true;
+        }
         match &self.sender {
             Sender::Http2(sender) => sender.is_closed(),
             Sender::Http1(sender) => sender.try_lock().is_ok_and(|it| it.is_closed()),
@@ -92,12 +103,18 @@ impl Connection {
 pub(super) struct Lease {
     connection: Arc<Connection>,
     authority: Authority,
+    /// A request is on its way and has no response.
+    is_waiting: AtomicBool,
 }
 
 impl Lease {
     pub(super) fn new(connection: Arc<Connection>, authority: Authority) -> Self {
         connection.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { connection, authority }
+        Self {
+            connection,
+            authority,
+            is_waiting: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn id(&self) -> u64 {
@@ -105,6 +122,16 @@ impl Lease {
     }
 
     pub(super) async fn send(&self, request: &Outgoing) -> Result<Reply, Failure> {
+        self.is_waiting.store(true, Ordering::Relaxed);
+        let result = self.exchange(request).await;
+        self.is_waiting.store(false, Ordering::Relaxed);
+        if result.is_ok() {
+            self.connection.given_up.store(0, Ordering::Relaxed);
+        }
+        result
+    }
+
+    async fn exchange(&self, request: &Outgoing) -> Result<Reply, Failure> {
         match &self.connection.sender {
             Sender::Http2(sender) => {
                 let request = self.request(request, true)?;
@@ -144,6 +171,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if self.is_waiting.load(Ordering::Relaxed) {
+            self.connection.given_up.fetch_add(1, Ordering::Relaxed);
+        }
         if self.connection.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
             *self.connection.idle_since.lock() = Instant::now();
         }

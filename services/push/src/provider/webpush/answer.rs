@@ -1,5 +1,5 @@
-//! Responses of push services, by their status (RFC 8030). A 401 or 403 is our fault at that one origin: nobody else's
-//! pushes wait for it.
+//! Responses of push services, by their status (RFC 8030). A 401 or 403 may be our key, or a subscription that was made with
+//! another one, as anybody can have: nobody else's pushes wait before that is clear.
 
 use protocol::Timestamp;
 
@@ -14,7 +14,7 @@ pub(super) fn judge(reply: &Reply, now: Timestamp) -> Answer {
     match reply.status.as_u16() {
         200..=299 => Answer::Accepted,
         404 | 410 => Answer::Gone { reason, since: None },
-        401 | 403 => Answer::OurFault { reason, after },
+        401 | 403 => later(reason, Scope::Either),
         429 => later(reason, Scope::Device),
         408 | 500.. => later(reason, Scope::App),
         // Redirects too: they would lead past the check of the endpoint.
@@ -51,8 +51,8 @@ mod tests {
             (301, "Refused"),
             (307, "Refused"),
             (400, "Refused"),
-            (401, "OurFault"),
-            (403, "OurFault"),
+            (401, "Later"),
+            (403, "Later"),
             (404, "Gone"),
             (408, "Later"),
             (410, "Gone"),

@@ -293,6 +293,7 @@ async fn a_browsers_push_service_that_refuses_one_subscription_serves_the_others
 async fn alone() -> (Phones, User, User, String) {
     let phones = Deployment::start()
         .env("PARLEY_PUSH__GRACE_MS", "500")
+        .env("PARLEY_CONNECTION__SENDS_PER_SECOND", "0")
         .with_phones(Options::default())
         .await;
     let room = phones.deployment.direct().await;

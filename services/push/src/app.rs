@@ -134,7 +134,7 @@ async fn watch(service: Arc<Service>, readiness: Readiness, shutdown: Shutdown) 
         readiness.set("nats", is_up);
         looks += 1;
         if is_up
-            && looks % LOOKS == 0
+            && looks.is_multiple_of(LOOKS)
             && let Err(error) = streams::restore_push(&service.bus, &service.stream, &service.settings).await
         {
             tracing::debug!(%error, "the streams of push could not be checked");

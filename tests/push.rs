@@ -155,6 +155,21 @@ async fn a_phone_that_confirmed_and_went_to_sleep_within_the_grace_is_not_rung()
 }
 
 #[tokio::test]
+async fn what_is_muted_or_left_within_the_grace_rings_nowhere() {
+    let phones = phones().await;
+    let room = phones.deployment.group(["ann", "bob", "eve"]).await;
+    let [ann, bob, eve] = &room.users;
+    let (bobs, eves) = (bob.iphone().await, eve.iphone().await);
+    let (_bob, _eve) = (in_background(bob, &bobs).await, in_background(eve, &eves).await);
+    let sent = ann.api.say(&room.id, "for a moment").await;
+    bob.api.patch("/v1/notifications", &json!({"muted": true})).await.ok();
+    ann.api.remove(&room.id, &eve.id).await;
+    phones.assert_silent(&bobs).await;
+    assert!(phones.rung(&eves).is_empty());
+    assert_eq!(phones.reasons(&sent, &bobs).await, ["suppressed: muted"]);
+}
+
+#[tokio::test]
 async fn a_phone_on_screen_is_not_rung() {
     let phones = phones().await;
     let room = phones.deployment.direct().await;
@@ -219,6 +234,27 @@ async fn the_badge_is_what_is_unread_everywhere_and_reading_tells_the_sleeping_p
     .await;
     assert_eq!((silent.badge, silent.priority.as_deref()), (Some(2), Some("5")));
     assert_eq!((silent.title, silent.body, silent.sound), (None, None, None));
+}
+
+#[tokio::test]
+async fn reading_a_part_tells_the_sleeping_phone_what_is_left() {
+    let phones = phones().await;
+    let room = phones.deployment.direct().await;
+    let [ann, bob] = &room.users;
+    let phone = bob.iphone().await;
+    let first = ann.api.say(&room.id, "one").await;
+    ann.api.say(&room.id, "two").await;
+    phones.rings(&phone, 2).await;
+    let desktop = bob.connect().await;
+    desktop
+        .send(json!({"type": "message:read", "conversation_id": room.id, "seq": first["seq"]}))
+        .await;
+    let silent = until("the icon to be told", Duration::from_secs(20), async || {
+        let all = phones.fake.shown_to(&phone.name);
+        all.into_iter().find(|it| it.silent)
+    })
+    .await;
+    assert_eq!(silent.badge, Some(1));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Whom a text names: `@` and the id of a member, as people write it.
+//! Whom a text names: `@` and the id of a member, as people write it, with spaces around it or, as in Chinese, without.
 
 use std::collections::HashSet;
 
@@ -15,10 +15,10 @@ pub(crate) fn named<'a>(text: &str, members: &'a [UserId]) -> HashSet<&'a UserId
     let mut before = None;
     let mut named = HashSet::new();
     for (at, character) in text.char_indices() {
-        let is_begin = character == '@' && !before.is_some_and(char::is_alphanumeric);
+        let is_begin = character == '@' && !before.is_some_and(|it: char| it.is_ascii_alphanumeric());
         before = Some(character);
         if is_begin {
-            named.extend(longest(&text[at + 1..], &ids));
+            named.extend(longest(text[at + 1..].trim_start_matches(is_isolate), &ids));
         }
     }
     named
@@ -32,9 +32,23 @@ fn longest<'a>(rest: &str, ids: &std::collections::HashMap<&str, &'a UserId>) ->
         .take_while(|at| *at <= ID_BYTES);
     let ends: Vec<usize> = ends.filter(|at| *at > 0).collect();
     ends.into_iter().rev().find_map(|end| {
-        let is_end = !rest[end..].starts_with(|next: char| next.is_alphanumeric() || next == '_');
-        is_end.then(|| ids.get(&rest[..end]).copied()).flatten()
+        is_whole(&rest[..end], &rest[end..])
+            .then(|| ids.get(&rest[..end]).copied())
+            .flatten()
     })
+}
+
+/// Whether a word ends where `id` does. Scripts that are written without spaces go on with another word of theirs; what is
+/// written around a word to set it off, as `_`, is not part of it.
+fn is_whole(id: &str, after: &str) -> bool {
+    let is_ascii = id.ends_with(|it: char| it.is_ascii());
+    let goes_on = |it: char| it.is_ascii_alphanumeric() || (!is_ascii && it.is_alphanumeric());
+    !after.trim_start_matches('_').starts_with(goes_on)
+}
+
+/// What apps put around a name so that its direction does not spread.
+fn is_isolate(character: char) -> bool {
+    ('\u{2066}'..='\u{2069}').contains(&character)
 }
 
 #[cfg(test)]
@@ -47,14 +61,21 @@ mod tests {
             .iter()
             .filter_map(|it| UserId::parse(it))
             .collect();
-        let cases: [(&str, &[&str]); 14] = [
+        let cases: [(&str, &[&str]); 21] = [
             ("hello ann", &[]),
             ("hello @ann", &["ann"]),
             ("@ann, are you there?", &["ann"]),
             ("@ann.b!", &["ann.b"]),
             ("@ann.", &["ann"]),
             ("@anna", &[]),
-            ("@ann_", &[]),
+            ("@ann_", &["ann"]),
+            ("_@ann_", &["ann"]),
+            ("@ann_b", &[]),
+            ("@ann你好", &["ann"]),
+            ("你好@ann", &["ann"]),
+            ("@annさん", &["ann"]),
+            ("привет@bob", &["bob"]),
+            ("@\u{2068}ann\u{2069}", &["ann"]),
             ("mail bob@ann", &[]),
             ("(@bob) @ann", &["ann", "bob"]),
             ("@émile", &["émile"]),

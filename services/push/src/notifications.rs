@@ -7,7 +7,7 @@ use bus::write::{Terms, write};
 use bus::{Bus, LogError, direct, directory};
 use protocol::push::{ConversationNotifications, Notifications};
 use protocol::rpc::{SetConversationNotifications, SetNotifications};
-use protocol::{ConversationId, Refusal};
+use protocol::{ConversationId, Refusal, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -25,6 +25,7 @@ const MARK: Duration = Duration::from_secs(60 * 60);
 pub(crate) async fn set(bus: &Bus, request: SetNotifications) -> Result<Notifications, Refusal> {
     let subject = subjects::notifications(&request.user_id);
     let update = |value: &mut Notifications| {
+        value.expire(Timestamp::now());
         if let Some(with) = &request.update {
             value.update(with);
         }
@@ -48,6 +49,7 @@ pub(crate) async fn set_of_conversation(
         return Err(Refusal::no_conversation());
     }
     let update = |value: &mut ConversationNotifications| {
+        value.expire(Timestamp::now());
         if let Some(with) = &request.update {
             value.update(with);
         }

@@ -133,9 +133,17 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
     filled
 }
 
+/// What changes how the texts around it are shown: control characters but for line breaks, and marks that turn the direction
+/// of writing for all that follows.
+fn is_meddling(character: char) -> bool {
+    let is_turn = matches!(character, '\u{202a}'..='\u{202e}');
+    is_turn || (character.is_control() && character != '\n' && character != '\t')
+}
+
 /// The first characters of a text; `…` says that there is more.
 fn cut(text: &str, characters_most: usize, bytes_most: usize) -> String {
     let mut shown = String::new();
+    let text = text.replace(is_meddling, "");
     for (count, character) in text.graphemes(true).enumerate() {
         if count == characters_most || shown.len() + character.len() > bytes_most {
             shown.push('…');

@@ -113,3 +113,10 @@ fn the_first_hundred_characters_are_shown_none_of_them_cut() {
     let stacked = format!("a{}", "\u{301}".repeat(5_000));
     assert_eq!(shown(&message(&stacked), &direct, true, None).1, "…");
 }
+
+#[test]
+fn nothing_in_a_text_meddles_with_what_is_around_it() {
+    let direct = audience(ConversationType::Direct, None);
+    let text = message("one\ntwo\u{0}\u{1b}[2J \u{202e}three");
+    assert_eq!(shown(&text, &direct, true, None).1, "one\ntwo[2J three");
+}

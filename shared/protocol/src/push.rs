@@ -226,6 +226,13 @@ impl ConversationNotifications {
         self.muted && self.muted_until.is_none_or(|until| now < until)
     }
 
+    /// Forgets a mute that has ended.
+    pub fn expire(&mut self, now: Timestamp) {
+        if !self.is_muted(now) {
+            (self.muted, self.muted_until) = (false, None);
+        }
+    }
+
     /// Takes an update in.
     pub fn update(&mut self, with: &UpdateConversationNotifications) {
         self.level = with.level.unwrap_or(self.level);
@@ -238,6 +245,13 @@ impl Notifications {
     /// Whether all conversations are muted at a time.
     pub fn is_muted(&self, now: Timestamp) -> bool {
         self.muted && self.muted_until.is_none_or(|until| now < until)
+    }
+
+    /// Forgets a mute that has ended.
+    pub fn expire(&mut self, now: Timestamp) {
+        if !self.is_muted(now) {
+            (self.muted, self.muted_until) = (false, None);
+        }
     }
 
     /// Takes an update in.

@@ -1,5 +1,6 @@
 //! `parley push dead`: lists the pushes that were given up, and queues them again.
 
+use anyhow::bail;
 use bus::Bus;
 use clap::{Args, Subcommand};
 use protocol::Timestamp;
@@ -112,6 +113,9 @@ async fn replay(options: &Replay) -> anyhow::Result<()> {
         }
     }
     println!("{queued} queued again, {expired} expired and left, {missing} not there");
+    if queued == 0 && !options.numbers.is_empty() {
+        bail!("nothing was queued again");
+    }
     Ok(())
 }
 

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use async_nats::jetstream::{AckKind, Message as Entry};
 use bus::write::{Terms, write};
-use protocol::Timestamp;
 use protocol::push::Platform;
+use protocol::{Timestamp, UserId};
 use tokio::time::Instant;
 
-use super::backoff::pause_by_chance;
+use super::backoff::{MOST, MOST_IN_OUTAGE, pause_by_chance};
 use super::check::settle;
 use super::dead;
 use super::job::Job;
 use super::origins::Place;
 use super::state::LaneState;
+use super::worker::PROGRESS;
 use crate::provider::{Answer, Push, Scope};
 use crate::records::Step;
 use crate::registry::Known;
@@ -22,8 +23,6 @@ use crate::service::Service;
 
 /// While our own key is wrong a provider is tried so often.
 const OUR_FAULT: Duration = Duration::from_secs(60);
-/// While a provider is waited for NATS is told so often that the job is in hand.
-const PROGRESS: Duration = Duration::from_secs(8);
 /// What a browser's push service may ask for at most: jobs that are put off take up room.
 const ASKED_OF_BROWSERS: Duration = Duration::from_secs(10 * 60);
 const CLOCKS_APART_MS: i64 = 60 * 60 * 1_000;
@@ -39,6 +38,12 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
+    /// The device, and what the push replaces on its screen.
+    pub(super) fn key(&self) -> (UserId, String, String) {
+        let (user, device) = self.job.device();
+        (user, device, self.job.collapse_id())
+    }
+
     /// Makes the attempt and settles the job.
     pub(super) async fn make(mut self, service: &Service, state: &LaneState) {
         let Some(provider) = service.providers.get(self.job.platform) else {
@@ -140,21 +145,33 @@ impl Attempt {
                 tracing::warn!(id = %push.id, reason, provider = self.job.platform.as_str(), "a push was refused");
                 dead::bury(service, &state.lane, &self.entry, &self.job, self.number, reason).await;
             }
+            Answer::Later {
+                reason,
+                after,
+                scope: Scope::Device | Scope::Either,
+            } => self.later(service, state, reason, after, MOST).await,
             Answer::OurFault { reason, after } | Answer::Later { reason, after, .. } => {
-                self.later(service, state, reason, after).await;
+                self.later(service, state, reason, after, MOST_IN_OUTAGE).await;
             }
         }
     }
 
     /// Puts the job back for another attempt, which is counted: what was only delivered and not tried is not.
-    async fn later(self, service: &Service, state: &LaneState, reason: String, after: Option<Duration>) {
+    async fn later(
+        self,
+        service: &Service,
+        state: &LaneState,
+        reason: String,
+        after: Option<Duration>,
+        most: Duration,
+    ) {
         if self.number >= service.settings.attempts {
             dead::bury(service, &state.lane, &self.entry, &self.job, self.number, reason).await;
             return;
         }
         let is_of_browser = self.job.platform == Platform::Webpush;
         let after = after.map(|it| if is_of_browser { it.min(ASKED_OF_BROWSERS) } else { it });
-        let pause = pause_by_chance(self.number, after);
+        let pause = pause_by_chance(self.number, after, most);
         let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
         let due = Timestamp::from_millis(Timestamp::now().as_millis().saturating_add(pause_ms));
         let place = self.entry.info().map_or(0, |info| info.stream_sequence);
@@ -180,8 +197,14 @@ impl Attempt {
         let age = Timestamp::now().as_millis() - registered_at.as_millis();
         // Clocks differ by minutes: what is said to be dead an hour after it was registered is.
         if since.is_some_and(|since| registered_at > since) && age < CLOCKS_APART_MS {
-            self.later(service, state, format!("{reason}, but registered again since"), None)
-                .await;
+            self.later(
+                service,
+                state,
+                format!("{reason}, but registered again since"),
+                None,
+                MOST,
+            )
+            .await;
             return;
         }
         let (user, device) = (&self.job.user_id, &self.job.device_id);

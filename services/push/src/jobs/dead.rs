@@ -143,11 +143,19 @@ pub async fn replay(bus: &Bus, number: u64) -> Result<Replayed, LogError> {
         message_id: Some(&id),
         ..Terms::default()
     };
-    write(bus, letter.job.lane().subject(), payload.into(), terms).await?;
+    let queued = write(bus, letter.job.lane().subject(), payload.into(), terms).await?;
     let away = |error: &dyn std::fmt::Display| LogError::Away(error.to_string());
     let stream = bus.jetstream.get_stream_no_info(PUSH_DEAD_STREAM).await;
     let stream = stream.map_err(|error| away(&error))?;
-    stream.delete_message(number).await.map_err(|error| away(&error))?;
+    // Not there any more: somebody else was as quick.
+    if let Err(error) = stream.delete_message(number).await {
+        if direct::at(bus, PUSH_DEAD_STREAM, number).await?.is_some() {
+            return Err(away(&error));
+        }
+    }
+    if queued.duplicate {
+        return Ok(Replayed::Missing);
+    }
     Ok(Replayed::Queued)
 }
 

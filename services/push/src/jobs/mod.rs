@@ -3,6 +3,7 @@
 mod attempt;
 mod backoff;
 mod breaker;
+mod chains;
 mod check;
 pub(crate) mod dead;
 mod job;

@@ -3,30 +3,31 @@
 //! Hundreds are under way at once. While the provider's breaker is open nothing is fetched: the jobs wait in the stream,
 //! in their order, and cost no attempts.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::Message as Entry;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::{AckKind, Message as Entry};
 use bus::subjects::PUSH_JOBS_STREAM;
 use futures_util::StreamExt;
 use lifecycle::Shutdown;
+use protocol::UserId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::attempt::{Attempt, again};
-use super::backoff::pause_by_chance;
+use super::backoff::{MOST, pause_by_chance};
 use super::breaker::Leave;
-use super::check::check;
+use super::chains::{Chains, Entered};
+use super::check::{check, settle};
 use super::job::Lane;
 use super::state::LaneState;
 use crate::service::Service;
 
-/// Loops that fetch: while one looks at what its jobs rest on, others fetch.
-const FETCHERS: usize = 3;
 /// Most jobs of one fetch.
-const BATCH: usize = 64;
+const BATCH: usize = 128;
 /// Pushes under way at once.
 const UNDER_WAY: usize = 256;
 /// How long jobs that come together are waited for.
@@ -39,32 +40,66 @@ const EXPIRES_PROBE: Duration = Duration::from_secs(1);
 const ACK_WAIT: Duration = Duration::from_secs(25);
 /// Most jobs in hand or put off, of all replicas.
 const ACK_PENDING_MOST: i64 = 500_000;
+/// NATS is told so often that a job is in hand.
+pub(super) const PROGRESS: Duration = Duration::from_secs(8);
+/// What a device that gets too much at once waits.
+const PUT_OFF: Duration = Duration::from_secs(1);
 /// Between looks at a breaker that is open.
 const LOOK: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Works on a queue until the shutdown; then waits for what is under way.
+/// A push that may be made, and its place among those under way.
+type Ready = (Attempt, Option<OwnedSemaphorePermit>);
+/// User, device and what the push replaces.
+type Key = (UserId, String, String);
+
+/// Works on a queue until the shutdown; then waits for what is under way. One loop fetches, so that jobs are begun in the
+/// order of the queue.
 pub(super) async fn run(service: Arc<Service>, lane: Lane, shutdown: Shutdown) {
-    let state = Arc::new(LaneState::new(lane));
-    let room = Arc::new(Semaphore::new(UNDER_WAY));
-    let mut fetchers = JoinSet::new();
-    for _ in 0..FETCHERS {
-        let fetcher = Fetcher {
-            service: service.clone(),
-            state: state.clone(),
-            room: room.clone(),
-            shutdown: shutdown.clone(),
-        };
-        fetchers.spawn(fetcher.run());
+    let fetcher = Fetcher {
+        service,
+        state: Arc::new(LaneState::new(lane)),
+        room: Arc::new(Semaphore::new(UNDER_WAY)),
+        chains: Arc::default(),
+        shutdown,
+    };
+    let chains = fetcher.chains.clone();
+    tokio::select! {
+        () = fetcher.run() => {}
+        never = keep(&chains) => match never {},
     }
-    while fetchers.join_next().await.is_some() {}
+}
+
+/// Tells NATS that what waits in chains is in hand, until dropped.
+async fn keep(chains: &Chains<Key, Ready>) -> Infallible {
+    loop {
+        tokio::time::sleep(PROGRESS).await;
+        for entry in chains.waiting(|it| it.0.entry.clone()) {
+            settle(&entry, AckKind::Progress).await;
+        }
+    }
 }
 
 struct Fetcher {
     service: Arc<Service>,
     state: Arc<LaneState>,
     room: Arc<Semaphore>,
+    chains: Arc<Chains<Key, Ready>>,
     shutdown: Shutdown,
+}
+
+/// Ends a chain whatever becomes of the one that does its pushes: what waits in it comes again.
+struct ChainEnd {
+    chains: Arc<Chains<Key, Ready>>,
+    key: Option<Key>,
+}
+
+impl Drop for ChainEnd {
+    fn drop(&mut self) {
+        if let Some(key) = &self.key {
+            self.chains.end(key);
+        }
+    }
 }
 
 impl Fetcher {
@@ -184,7 +219,7 @@ impl Fetcher {
         if let Some(left) = self.state.shut(Instant::now()).filter(|_| !is_probe) {
             // The breaker opened while the fetch waited.
             for entry in &entries {
-                again(entry, left + pause_by_chance(1, None)).await;
+                again(entry, left + pause_by_chance(1, None, MOST)).await;
             }
             return false;
         }
@@ -193,11 +228,20 @@ impl Fetcher {
         for attempt in attempts {
             // Never more than were asked for.
             let permit = room.pop();
-            let (service, state) = (self.service.clone(), self.state.clone());
-            under_way.spawn(async move {
-                attempt.make(&service, &state).await;
-                drop(permit);
-            });
+            let key = attempt.key();
+            match self.chains.enter(key.clone(), (attempt, permit)) {
+                Entered::Now(ready) => {
+                    under_way.spawn(follow(
+                        self.service.clone(),
+                        self.state.clone(),
+                        self.chains.clone(),
+                        key,
+                        ready,
+                    ));
+                }
+                Entered::Waits => {}
+                Entered::Full((attempt, _)) => again(&attempt.entry, PUT_OFF).await,
+            }
         }
         any
     }
@@ -218,4 +262,19 @@ impl Fetcher {
         let made = stream.get_or_create_consumer(&name, config).await;
         made.map_err(|error| error.to_string())
     }
+}
+
+/// Makes the pushes of a chain, one after the other.
+async fn follow(service: Arc<Service>, state: Arc<LaneState>, chains: Arc<Chains<Key, Ready>>, key: Key, first: Ready) {
+    let mut end = ChainEnd {
+        chains: chains.clone(),
+        key: Some(key.clone()),
+    };
+    let mut next = Some(first);
+    while let Some((attempt, permit)) = next {
+        attempt.make(&service, &state).await;
+        drop(permit);
+        next = chains.next(&key);
+    }
+    end.key = None;
 }

@@ -138,6 +138,7 @@ async fn decide_all(service: &Service, lane: Lane, messages: Vec<Unopened>, in_h
     let grace_ms = i64::try_from(service.settings.grace_ms).unwrap_or(i64::MAX);
     for mut part in parts(waiting) {
         sleep_until(aged(&part, grace_ms.max(SETTLED_MS))).await;
+        renew(service, &mut part).await;
         look_at(service, lane, &mut part, true, in_hand).await;
         tokio::task::yield_now().await;
     }
@@ -233,6 +234,32 @@ async fn open(service: &Service, messages: Vec<Unopened>, in_hand: &InHand) -> R
     let count = in_hand.put_off(unknown).await;
     metrics::counter!("parley_push_plans_put_off_total").increment(count);
     Ok(open)
+}
+
+/// What was set for the users, and who is a member, as it is after the grace. Where that cannot be had, as it was before it.
+async fn renew(service: &Service, part: &mut [Open]) {
+    let users: HashSet<UserId> = part
+        .iter()
+        .flat_map(|it| it.waiting.iter().map(|candidate| candidate.user_id.clone()))
+        .collect();
+    let asked: Vec<&UserId> = users.iter().collect();
+    let users = service.users.get(&asked).await.unwrap_or_default();
+    let conversations: HashSet<ConversationId> =
+        part.iter().map(|it| it.told.message.conversation_id.clone()).collect();
+    let ask = |id| async move { (service.audiences.get_now(&id).await, id) };
+    let audiences: HashMap<ConversationId, Arc<Audience>> = futures_util::stream::iter(conversations)
+        .map(ask)
+        .buffer_unordered(QUESTIONS)
+        .filter_map(|(audience, id)| async move { Some((id, audience.ok()?)) })
+        .collect()
+        .await;
+    for it in part {
+        let audience = audiences.get(&it.told.message.conversation_id);
+        for candidate in &mut it.waiting {
+            let is_member = audience.is_none_or(|it| it.members.contains(&candidate.user_id));
+            candidate.renew(users.get(&candidate.user_id), is_member);
+        }
+    }
 }
 
 type Known = Result<Option<Arc<Audience>>, Refusal>;

@@ -38,6 +38,8 @@ pub(super) struct Candidate {
     is_mention: bool,
     /// `None` where there is no key for it.
     app: Option<String>,
+    /// What has come in between: he is no member any more, or the device is not registered.
+    is_gone: Option<Reason>,
 }
 
 impl Candidate {
@@ -49,8 +51,25 @@ impl Candidate {
         &self.user.devices[self.device].1
     }
 
+    /// Takes in what is so after the grace.
+    pub(super) fn renew(&mut self, user: Option<&Arc<User>>, is_member: bool) {
+        if let Some(user) = user {
+            let device = user.devices.iter().position(|it| it.0 == self.device_id());
+            match device {
+                Some(device) => (self.user, self.device) = (user.clone(), device),
+                None => self.is_gone = Some(Reason::Unregistered),
+            }
+        }
+        if !is_member {
+            self.is_gone = Some(Reason::NoMember);
+        }
+    }
+
     /// Decides by what is set alone, and by `now` where that is known.
     pub(super) fn decide(&self, told: &Told, now: Option<Now>, has_waited: bool) -> Verdict {
+        if let Some(reason) = self.is_gone {
+            return Verdict::Suppress(reason);
+        }
         let at = Timestamp::now();
         let notifications = &self.user.notifications;
         let conversation = self.user.conversations.get(&told.message.conversation_id);
@@ -152,6 +171,7 @@ pub(super) fn candidates(
                 device,
                 is_mention: named.contains(user_id),
                 app: service.app_of(registration),
+                is_gone: None,
             });
         }
     }

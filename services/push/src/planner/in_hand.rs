@@ -91,7 +91,7 @@ impl InHand {
         };
         for entry in &taken {
             let delivered = entry.info().map_or(1, |info| info.delivered);
-            let pause = pause_by_chance(u32::try_from(delivered).unwrap_or(1), None).min(AGAIN_MOST);
+            let pause = pause_by_chance(u32::try_from(delivered).unwrap_or(1), None, AGAIN_MOST);
             send(entry, AckKind::Nak(Some(pause))).await;
         }
         taken.len() as u64

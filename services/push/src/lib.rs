@@ -10,6 +10,7 @@ mod decide;
 mod endpoints;
 mod facts;
 mod jobs;
+pub mod measure;
 mod mention;
 mod notifications;
 mod planner;

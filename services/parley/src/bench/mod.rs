@@ -19,6 +19,7 @@ mod pacer;
 mod pairs;
 mod people;
 mod presence;
+mod push;
 mod report;
 mod room;
 mod schedule;
@@ -66,6 +67,8 @@ enum Scenario {
     Room(room::Options),
     /// The node with thousands of sessions is killed: when is that told, and is it told of nobody else
     Presence(presence::Options),
+    /// Pushes to a provider that is played here, against a plain HTTP/2 client, and the whole way from a message to them
+    Push(push::Options),
     /// Sockets that do nothing
     Idle(idle::Options),
     /// Sockets for other scenarios, in a process of their own
@@ -103,6 +106,14 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                 tell(&report, json)?;
                 if !report.holds() {
                     bail!("presence was told wrongly or too late, see above");
+                }
+                Ok(())
+            }
+            Scenario::Push(it) => {
+                let report = push::run(it).await?;
+                tell(&report, json)?;
+                if !report.holds() {
+                    bail!("pushes were lost, doubled or refused, see above");
                 }
                 Ok(())
             }

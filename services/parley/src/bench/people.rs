@@ -8,6 +8,7 @@ use config::{Auth, Config, Secret};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use protocol::claims::{Audience, Claims};
 use protocol::http::{Conversation, CreateConversation, History, HistoryAccess, Member, Members, PresenceList};
+use protocol::push::{Device, RegisterDevice};
 use protocol::server_frame::{ConversationType, Presence};
 use protocol::{UserId, limits};
 use serde::de::DeserializeOwned;
@@ -137,6 +138,16 @@ impl People {
             conversation_id: conversation.conversation_id.as_str().to_owned(),
             members,
         })
+    }
+
+    /// Registers a device for push.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub(super) async fn register(&self, seat: &Seat, device: &RegisterDevice) -> anyhow::Result<()> {
+        let request = self.http.post(format!("{}/v1/devices", seat.server)).json(device);
+        let _: Device = answer(request, &seat.token).await?;
+        Ok(())
     }
 
     /// All members of a conversation, with their watermarks.

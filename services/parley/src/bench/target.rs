@@ -40,9 +40,27 @@ pub(super) struct Options {
     /// Run all services of the deployment that is started in one process, as `parley up` does by default
     #[arg(long)]
     one_process: bool,
+    /// For the processes of the deployment that is started.
+    #[arg(skip)]
+    environment: Vec<(String, String)>,
 }
 
 impl Options {
+    /// The same with these variables in the environment of the deployment that is started.
+    ///
+    /// # Errors
+    /// A running one is named, which is not told anything any more.
+    pub(super) fn with_environment(&self, environment: Vec<(String, String)>) -> anyhow::Result<Self> {
+        ensure!(
+            self.server.is_empty(),
+            "this needs a deployment of its own: leave --server out"
+        );
+        Ok(Self {
+            environment,
+            ..self.clone()
+        })
+    }
+
     /// The same with two connection replicas at least, where a deployment is to be started.
     ///
     /// # Errors
@@ -157,6 +175,7 @@ async fn up(options: &Options, data: &Path) -> anyhow::Result<(Vec<String>, Chil
     command.arg("--replicas").arg(Kind::ALL.map(replicas).join(","));
     // The limit protects against one flood; the load here is a crowd, and a group's one sender is faster than it.
     command.env("PARLEY_CONNECTION__SENDS_PER_SECOND", "0");
+    command.envs(options.environment.iter().cloned());
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

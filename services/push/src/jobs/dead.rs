@@ -148,10 +148,9 @@ pub async fn replay(bus: &Bus, number: u64) -> Result<Replayed, LogError> {
     let stream = bus.jetstream.get_stream_no_info(PUSH_DEAD_STREAM).await;
     let stream = stream.map_err(|error| away(&error))?;
     // Not there any more: somebody else was as quick.
-    if let Err(error) = stream.delete_message(number).await {
-        if direct::at(bus, PUSH_DEAD_STREAM, number).await?.is_some() {
-            return Err(away(&error));
-        }
+    let deleted = stream.delete_message(number).await;
+    if direct::at(bus, PUSH_DEAD_STREAM, number).await?.is_some() {
+        return deleted.map(|_| Replayed::Queued).map_err(|error| away(&error));
     }
     if queued.duplicate {
         return Ok(Replayed::Missing);

@@ -115,7 +115,10 @@ impl Store {
         };
         let by_conversation = doc! {
             "createIndexes": MEMBERS,
-            "indexes": [{ "name": "conversation", "key": { "_id.c": 1, "m.since": 1, "m.n": 1 } }],
+            "indexes": [
+                { "name": "conversation", "key": { "_id.c": 1, "m.since": 1, "m.n": 1 } },
+                { "name": "user", "key": { "_id.u": 1 } },
+            ],
         };
         for command in [client_key, by_conversation] {
             self.database.run_command(command).await?;

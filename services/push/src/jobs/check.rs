@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::{AckKind, Message as Entry};
+use futures_util::StreamExt;
 use protocol::client_frame::AppState;
 use protocol::rpc::Audience;
 use protocol::{ConversationId, Timestamp, UserId};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::attempt::{Attempt, again};
 use super::job::{Job, Task, VERSION};
@@ -30,6 +31,10 @@ const NEWER: Duration = Duration::from_secs(30);
 
 /// Past the grace and this, a job has waited: what it rests on is looked at again.
 const FRESH_MS: i64 = 5_000;
+
+/// For learning who is a member of the conversations of old jobs.
+const MEMBERS_WAIT: Duration = Duration::from_secs(2);
+const CONVERSATIONS_AT_ONCE: usize = 16;
 
 /// A job in hand.
 struct Held {
@@ -185,16 +190,19 @@ async fn against(service: &Service, held: &[Held]) -> Result<Vec<Option<Against>
     Ok(against)
 }
 
-/// Who is in the conversations now. What cannot be had is left out: whoever was a member is taken for one.
+/// Who is in the conversations now. What cannot be had soon is left out: whoever was a member is taken for one.
 async fn members(service: &Service, places: &[Place<'_>]) -> HashMap<ConversationId, Arc<Audience>> {
-    let conversations: HashSet<&ConversationId> = places.iter().map(|it| it.conversation).collect();
-    let mut known = HashMap::new();
-    for id in conversations {
-        if let Ok(audience) = service.audiences.get_now(id).await {
-            known.insert(id.clone(), audience);
-        }
-    }
-    known
+    let conversations: HashSet<ConversationId> = places.iter().map(|it| it.conversation.clone()).collect();
+    let ask = |id: ConversationId| async move {
+        let audience = timeout(MEMBERS_WAIT, service.audiences.get_now(&id)).await;
+        Some((id, audience.ok()?.ok()?))
+    };
+    let found = futures_util::stream::iter(conversations)
+        .map(ask)
+        .buffer_unordered(CONVERSATIONS_AT_ONCE)
+        .filter_map(std::future::ready);
+    // No job is in hand for longer than NATS waits for it.
+    found.take_until(sleep(MEMBERS_WAIT)).collect().await
 }
 
 async fn was_sent(service: &Service, place: &Place<'_>) -> Result<bool, Unknown> {

@@ -271,6 +271,25 @@ async fn entries_by_the_thousand_are_written_together_and_none_waits_for_the_oth
 }
 
 #[tokio::test]
+async fn every_decision_is_counted_with_its_reason() {
+    let phones = started(Deployment::start().separate()).await;
+    let room = phones.deployment.direct().await;
+    let [ann, bob] = &room.users;
+    ann.iphone().await;
+    let phone = bob.iphone().await;
+    ann.api.say(&room.id, "hello").await;
+    phones.rings(&phone, 1).await;
+    let metrics = format!("http://127.0.0.1:{}/metrics", phones.deployment.port("push-0"));
+    let text = reqwest::get(metrics).await.unwrap().text().await.unwrap();
+    let counted = |decision: &str, reason: &str| {
+        let labels = [format!(r#"decision="{decision}""#), format!(r#"reason="{reason}""#)];
+        let mut lines = text.lines().filter(|it| it.starts_with("parley_push_decisions_total"));
+        lines.any(|line| labels.iter().all(|it| line.contains(it)) && line.ends_with(" 1"))
+    };
+    assert!(counted("pushed", "none") && counted("suppressed", "sender"), "{text}");
+}
+
+#[tokio::test]
 async fn pushes_go_on_while_mongodb_is_away() {
     let phones = started(Deployment::start()).await;
     let room = phones.deployment.direct().await;

@@ -16,8 +16,8 @@ use bus::{Bus, LogError, Record};
 use futures_util::StreamExt;
 use futures_util::stream::select_all;
 use lifecycle::Shutdown;
-use protocol::push::{ConversationNotifications, Notifications};
-use protocol::{ConversationId, UserId};
+use protocol::push::{ConversationNotifications, Level, Notifications};
+use protocol::{ConversationId, Timestamp, UserId};
 
 use crate::registry::{Registration, read};
 
@@ -161,7 +161,27 @@ impl Users {
     }
 }
 
+/// What a user wants to be told of one conversation at one time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wants {
+    pub(crate) level: Level,
+    /// The conversation, or everything, is muted.
+    pub(crate) is_muted: bool,
+    pub(crate) mentions_override_mute: bool,
+    pub(crate) direct_override_mute: bool,
+}
+
 impl User {
+    pub(crate) fn wants(&self, id: &ConversationId, at: Timestamp) -> Wants {
+        let conversation = self.conversations.get(id);
+        Wants {
+            level: conversation.map(|it| it.level).unwrap_or_default(),
+            is_muted: self.notifications.is_muted(at) || conversation.is_some_and(|it| it.is_muted(at)),
+            mentions_override_mute: self.notifications.mentions_override_mute,
+            direct_override_mute: self.notifications.direct_override_mute,
+        }
+    }
+
     fn add(&mut self, record: &Record) {
         let mut tokens = record.subject.split('.').skip(1);
         match (tokens.next(), tokens.nth(1)) {

@@ -25,6 +25,7 @@ use crate::registry::Known;
 use crate::service::Service;
 use crate::texts::hidden;
 use crate::unread::unread;
+use crate::users::User;
 
 /// A job of a newer version is left to newer replicas for so long.
 const NEWER: Duration = Duration::from_secs(30);
@@ -210,20 +211,20 @@ async fn was_sent(service: &Service, place: &Place<'_>) -> Result<bool, Unknown>
     Ok(sent.contains(&(place.user.clone(), place.device.to_owned())))
 }
 
-fn decide_again(job: &Job, user: &crate::users::User, now: Now) -> Option<Reason> {
+fn decide_again(job: &Job, user: &User, now: Now) -> Option<Reason> {
     let Task::Message(message) = &job.task else { return None };
     let at = Timestamp::now();
-    let conversation = user.conversations.get(&message.conversation_id);
+    let wants = user.wants(&message.conversation_id, at);
     let verdict = decide(&Facts {
         is_sender: false,
         is_expired: at >= job.expires_at,
-        level: conversation.map(|it| it.level).unwrap_or_default(),
-        is_muted: user.notifications.is_muted(at) || conversation.is_some_and(|it| it.is_muted(at)),
+        level: wants.level,
+        is_muted: wants.is_muted,
         is_dnd: now.is_dnd,
         is_direct: message.is_direct,
         is_mention: message.is_mention,
-        mentions_override_mute: user.notifications.mentions_override_mute,
-        direct_override_mute: user.notifications.direct_override_mute,
+        mentions_override_mute: wants.mentions_override_mute,
+        direct_override_mute: wants.direct_override_mute,
         is_read: now.is_read,
         is_confirmed: now.is_confirmed,
         // It had this message before it came to the screen, or was told of it as it came back.

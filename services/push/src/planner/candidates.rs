@@ -71,20 +71,18 @@ impl Candidate {
             return Verdict::Suppress(reason);
         }
         let at = Timestamp::now();
-        let notifications = &self.user.notifications;
-        let conversation = self.user.conversations.get(&told.message.conversation_id);
-        let is_muted = notifications.is_muted(at) || conversation.is_some_and(|it| it.is_muted(at));
+        let wants = self.user.wants(&told.message.conversation_id, at);
         let now = now.unwrap_or_default();
         decide(&Facts {
             is_sender: told.message.sender_id == self.user_id,
             is_expired: at >= told.expires_at,
-            level: conversation.map(|it| it.level).unwrap_or_default(),
-            is_muted,
+            level: wants.level,
+            is_muted: wants.is_muted,
             is_dnd: now.is_dnd,
             is_direct: told.audience.conversation_type == ConversationType::Direct,
             is_mention: self.is_mention,
-            mentions_override_mute: notifications.mentions_override_mute,
-            direct_override_mute: notifications.direct_override_mute,
+            mentions_override_mute: wants.mentions_override_mute,
+            direct_override_mute: wants.direct_override_mute,
             is_read: now.is_read,
             is_confirmed: now.is_confirmed,
             session: now.session,

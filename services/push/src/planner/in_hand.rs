@@ -44,16 +44,17 @@ impl InHand {
         info.delivered > 1 || Timestamp::now().as_millis() - stored_at > OLD_MS
     }
 
+    fn take(&self, indexes: impl IntoIterator<Item = usize>) -> Vec<Entry> {
+        let mut entries = self.0.lock();
+        let taken = indexes.into_iter();
+        taken
+            .filter_map(|index| entries.get_mut(index).and_then(Option::take))
+            .collect()
+    }
+
     /// Acks some.
     pub(super) async fn ack(&self, indexes: impl IntoIterator<Item = usize>) {
-        let done: Vec<Entry> = {
-            let mut entries = self.0.lock();
-            let indexes = indexes.into_iter();
-            indexes
-                .filter_map(|index| entries.get_mut(index).and_then(Option::take))
-                .collect()
-        };
-        for entry in done {
+        for entry in self.take(indexes) {
             send(&entry, AckKind::Ack).await;
         }
     }
@@ -82,13 +83,7 @@ impl InHand {
 
     /// Gives some back, to come again after a pause that grows with every time they came.
     pub(super) async fn put_off(&self, indexes: impl IntoIterator<Item = usize>) -> u64 {
-        let taken: Vec<Entry> = {
-            let mut entries = self.0.lock();
-            let indexes = indexes.into_iter();
-            indexes
-                .filter_map(|index| entries.get_mut(index).and_then(Option::take))
-                .collect()
-        };
+        let taken = self.take(indexes);
         for entry in &taken {
             let delivered = entry.info().map_or(1, |info| info.delivered);
             let pause = pause_by_chance(u32::try_from(delivered).unwrap_or(1), None, AGAIN_MOST);

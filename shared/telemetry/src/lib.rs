@@ -9,7 +9,9 @@ use anyhow::Context;
 use config::{ConfigError, Format, Log};
 use tracing_subscriber::EnvFilter;
 
-pub use metrics::{MetricsHandle, metrics};
+pub use metrics::{
+    Kind, Label, Latency, METRICS, Metric, MetricsHandle, Samples, Table, Values, declare, metrics, watch_queue,
+};
 
 /// Libraries that write tokens, keys or whole requests at finer levels: these are not to be had.
 const SECRETIVE: [&str; 5] = [

@@ -10,6 +10,7 @@ mod frames;
 mod groups;
 pub mod invariants;
 mod lag;
+pub mod metrics;
 mod outbox;
 mod people;
 mod phones;

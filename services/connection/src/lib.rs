@@ -7,6 +7,7 @@ mod app;
 mod hub;
 mod listener;
 mod marks;
+pub mod metrics;
 mod room;
 mod session;
 mod token;

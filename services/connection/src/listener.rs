@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
+use crate::metrics::HELD;
 use crate::session::handshake::AUTHENTICATE;
 
 /// Largest request head, in bytes. Two pages of headers are more than any client of ours sends.
@@ -46,7 +47,24 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
     }
 }
 
+/// Counts a socket for as long as it is held.
+struct Open;
+
+impl Open {
+    fn new() -> Self {
+        HELD.connections.increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        HELD.connections.decrement(1.0);
+    }
+}
+
 async fn serve_connection(stream: TcpStream, router: Router, shutdown: Shutdown) {
+    let _open = Open::new();
     let accepted_at = AcceptedAt(Instant::now());
     // Without these a connection still works, only later or longer than it should.
     let _ = stream.set_nodelay(true);

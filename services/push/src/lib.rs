@@ -12,6 +12,7 @@ mod facts;
 mod jobs;
 pub mod measure;
 mod mention;
+pub mod metrics;
 mod notifications;
 mod planner;
 mod provider;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream;
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ConnectOptions, Event, ServerError};
 use tokio::sync::watch;
 
 /// A connected client with its JetStream context. Cheap to clone.
@@ -93,6 +93,7 @@ impl Bus {
         }
         let servers: Vec<&str> = config.url.split(',').map(str::trim).collect();
         Ok(options.connect(servers).await.map(|client| {
+            tokio::spawn(count_links(connections.clone()));
             let jetstream = jetstream::context::ContextBuilder::new()
                 .timeout(ACK_TIMEOUT)
                 .ack_timeout(ACK_TIMEOUT)
@@ -125,6 +126,27 @@ impl Bus {
     }
 }
 
+/// Counts whether the link is up, and how often it was lost, for as long as the client lives.
+async fn count_links(mut connections: watch::Receiver<Link>) {
+    let mut counted = false;
+    loop {
+        let up = connections.borrow_and_update().up;
+        if up && !counted {
+            metrics::gauge!("parley_nats_connections").increment(1.0);
+        } else if counted && !up {
+            metrics::gauge!("parley_nats_connections").decrement(1.0);
+            metrics::counter!("parley_nats_disconnects_total").increment(1);
+        }
+        counted = up;
+        if connections.changed().await.is_err() {
+            break;
+        }
+    }
+    if counted {
+        metrics::gauge!("parley_nats_connections").decrement(1.0);
+    }
+}
+
 fn on_event(link: &watch::Sender<Link>, event: &Event) {
     match event {
         Event::Connected => {
@@ -149,9 +171,20 @@ fn on_event(link: &watch::Sender<Link>, event: &Event) {
             metrics::counter!("parley_nats_slow_consumer_total").increment(1);
             tracing::warn!(subscription, "a NATS subscription fell behind");
         }
+        Event::ServerError(ServerError::Other(text)) if text.to_lowercase().starts_with(DENIED) => {
+            // A subject that the permissions of this service leave out: what was asked for will not happen.
+            metrics::counter!("parley_nats_permission_denied_total").increment(1);
+            tracing::error!(
+                error = text,
+                "NATS denied a subject to this service; see deploy/nats/permissions.conf"
+            );
+        }
         other => tracing::warn!(event = %other, "NATS client event"),
     }
 }
+
+/// How the server's error about a subject begins.
+const DENIED: &str = "permissions violation";
 
 /// Server addresses without the part before `@`, for messages.
 pub fn without_user(urls: &str) -> String {

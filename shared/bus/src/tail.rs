@@ -4,6 +4,7 @@
 //! sequence. async-nats has one too; ours checks at each start that the stream is still the same one, since a stream
 //! deleted and made anew would otherwise be waited on in silence until it had grown past the old position.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, push};
@@ -51,10 +52,17 @@ pub async fn follow(bus: Bus, lane: Lane, stream: config::Stream, start: Start, 
         let mut link = bus.link();
         match check(&bus, lane, &stream, &mut at).await {
             Ok(None) => {
+                let reached = AtomicU64::new(at.position);
+                let mut on = |event: TailEvent| {
+                    if let TailEvent::Record { position, .. } = &event {
+                        reached.store(*position, Ordering::Relaxed);
+                    }
+                    on(event);
+                };
                 let ended = tokio::select! {
                     ended = consume(&bus, lane, &mut at.position, &mut on) => ended,
                     _ = link.changed() => "the link changed".to_owned(),
-                    () = another(&bus, lane, at.identity) => "the stream is another one".to_owned(),
+                    () = another(&bus, lane, at.identity, &reached) => "the stream is another one".to_owned(),
                 };
                 tracing::info!(
                     stream = lane.stream(),
@@ -75,12 +83,15 @@ pub async fn follow(bus: Bus, lane: Lane, stream: config::Stream, start: Start, 
 }
 
 /// Waits until the stream is gone or another one. The server does not tell the consumer's owner, and cursors of the old
-/// stream are taken until it is noticed.
-async fn another(bus: &Bus, lane: Lane, identity: u64) {
+/// stream are taken until it is noticed. What is seen of its end tells how far behind this follower is.
+async fn another(bus: &Bus, lane: Lane, identity: u64, reached: &AtomicU64) {
+    let lag = metrics::gauge!("parley_tail_lag_messages", "stream" => lane.stream());
     loop {
         tokio::time::sleep(LOOK).await;
         match streams::state(bus, &lane.stream()).await {
-            Ok(Some(state)) if state.identity == identity => {}
+            Ok(Some(state)) if state.identity == identity => {
+                lag.set(state.last.saturating_sub(reached.load(Ordering::Relaxed)) as f64);
+            }
             Ok(_) => return,
             // Whoever consumes finds out what is wrong with the link.
             Err(_) => {}

@@ -10,7 +10,7 @@ mod shutdown;
 mod tasks;
 
 pub use exit::{EXIT_UNAVAILABLE, Unavailable, exit_code, report};
-pub use readiness::Readiness;
+pub use readiness::{METRICS, Readiness};
 pub use service::{bind, main, run_service};
 pub use shutdown::Shutdown;
 pub use tasks::Tasks;

@@ -37,18 +37,30 @@ const UPKEEP: Duration = Duration::from_secs(5);
 pub const METRICS: Table = &{
     const QUEUE: &[Label] = &[Label::each("queue", "bounded queue; see [queues](#queues)")];
     let own = [
-        Metric::gauge("parley_build_info", "Always 1: which service this is, and of which version.").with(&[
+        Metric::gauge(
+            "parley_build_info",
+            "Always 1: which service this is, and of which version.",
+        )
+        .with(&[
             Label::each("service", "service of the process"),
             Label::each("version", "version"),
             Label::each("revision", "revision that it was built from, or `unknown`"),
         ]),
-        Metric::gauge("parley_queue_depth", "How many wait in a bounded queue; of several of a kind the fullest.").with(QUEUE),
+        Metric::gauge(
+            "parley_queue_depth",
+            "How many wait in a bounded queue; of several of a kind the fullest.",
+        )
+        .with(QUEUE),
         Metric::gauge("parley_queue_capacity", "How many may wait in that queue.").with(QUEUE),
     ];
     let mut all = [own[0]; 3 + process::METRICS.len()];
     let mut index = 0;
     while index < all.len() {
-        all[index] = if index < 3 { own[index] } else { process::METRICS[index - 3] };
+        all[index] = if index < 3 {
+            own[index]
+        } else {
+            process::METRICS[index - 3]
+        };
         index += 1;
     }
     all
@@ -105,9 +117,11 @@ pub fn declare(service: &'static str, tables: &[Table]) {
 
 fn install() -> MetricsHandle {
     // Only an empty list of buckets is refused.
-    let builder = COUNTED.iter().fold(PrometheusBuilder::new().set_buckets(&BUCKETS_S), |builder, end| {
-        builder.and_then(|it| it.set_buckets_for_metric(Matcher::Suffix((*end).to_owned()), &BUCKETS_COUNT))
-    });
+    let builder = COUNTED
+        .iter()
+        .fold(PrometheusBuilder::new().set_buckets(&BUCKETS_S), |builder, end| {
+            builder.and_then(|it| it.set_buckets_for_metric(Matcher::Suffix((*end).to_owned()), &BUCKETS_COUNT))
+        });
     let handle = match builder.and_then(PrometheusBuilder::install_recorder) {
         Ok(handle) => handle,
         Err(error) => {
@@ -147,7 +161,12 @@ mod tests {
         metrics::histogram!("parley_test_seconds").record(0.0007);
         metrics::histogram!("parley_test_requests").record(100.0);
         let text = super::metrics().render();
-        let lines = |text: &str| text.lines().filter(|it| it.contains("parley_test")).map(str::to_owned).collect::<Vec<_>>();
+        let lines = |text: &str| {
+            text.lines()
+                .filter(|it| it.contains("parley_test"))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(lines(&first.render()), lines(&text));
         assert!(text.contains("parley_test_total 2"), "{text}");
         assert!(text.contains(r#"parley_test_seconds_bucket{le="0.0005"} 0"#), "{text}");

@@ -105,9 +105,8 @@ impl Candidate {
     /// Counts a decision.
     pub(super) fn count(&self, reason: Option<Reason>) {
         let platform = self.registration().platform.as_str();
-        let (decision, reason) = reason.map_or(("pushed", "none"), |it| ("suppressed", it.as_str()));
-        metrics::counter!("parley_push_decisions_total", "provider" => platform, "decision" => decision, "reason" => reason)
-            .increment(1);
+        let decision = reason.map_or("pushed", Reason::as_str);
+        metrics::counter!("parley_push_decisions_total", "provider" => platform, "decision" => decision).increment(1);
     }
 
     /// The push.

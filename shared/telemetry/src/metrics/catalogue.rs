@@ -141,11 +141,18 @@ impl Metric {
         unit.map_or("count", |(_, unit)| unit)
     }
 
+    /// Whether it is recorded by the macros of the `metrics` crate, under its name.
+    pub fn is_by_macro(&self) -> bool {
+        matches!(self.source, Source::Recorder)
+    }
+
     /// The names of its series: a histogram's are its buckets, their sum and their count.
     pub fn series(&self) -> Vec<String> {
         match self.kind {
             Kind::Counter | Kind::Gauge => vec![self.name.to_owned()],
-            Kind::Histogram => ["bucket", "sum", "count"].map(|it| format!("{}_{it}", self.name)).into(),
+            Kind::Histogram => ["bucket", "sum", "count"]
+                .map(|it| format!("{}_{it}", self.name))
+                .into(),
         }
     }
 
@@ -199,13 +206,19 @@ static DECLARED: Mutex<Vec<Table>> = Mutex::new(Vec::new());
 pub(super) fn declare(tables: &[Table]) {
     for table in tables {
         let mut declared = DECLARED.lock();
-        if declared.iter().any(|it| std::ptr::eq(*it, *table)) {
+        if declared.iter().any(|it| is_same(it, table)) {
             continue;
         }
         declared.push(table);
         drop(declared);
         table.iter().for_each(Metric::declare);
     }
+}
+
+/// Not by their addresses: a constant may have several.
+fn is_same(one: Table, other: Table) -> bool {
+    let names = |table: Table| table.iter().map(|it| it.name);
+    names(one).eq(names(other))
 }
 
 pub(super) fn declared() -> Vec<Table> {
@@ -220,7 +233,12 @@ mod tests {
     fn all_combinations_of_known_values_are_there_at_zero_and_none_of_unknown_ones() {
         const PROVIDER: Label = Label::of("provider", &["apns", "fcm"]);
         let known = Metric::counter("a_total", "").with(const { &[PROVIDER, Label::of("outcome", &["ok", "no"])] });
-        let pairs = |it: &[Pair]| it.iter().map(|pair| pair.value().to_owned()).collect::<Vec<_>>().join(" ");
+        let pairs = |it: &[Pair]| {
+            it.iter()
+                .map(|pair| pair.value().to_owned())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
         let zeros: Vec<String> = known.zeros().iter().map(|it| pairs(it)).collect();
         assert_eq!(zeros, ["apns ok", "apns no", "fcm ok", "fcm no"]);
         let unknown = Metric::counter("b_total", "").with(const { &[PROVIDER, Label::each("app", "app")] });

@@ -56,7 +56,8 @@ impl Latency {
                 own.fetch_add(u64::from(std::mem::take(count)), Ordering::Relaxed);
             }
         }
-        self.sum_us.fetch_add(std::mem::take(&mut some.sum_us), Ordering::Relaxed);
+        self.sum_us
+            .fetch_add(std::mem::take(&mut some.sum_us), Ordering::Relaxed);
     }
 
     pub(super) fn render(&self, name: &str, text: &mut String) {

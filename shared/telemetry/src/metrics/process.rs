@@ -9,14 +9,30 @@ use super::catalogue::Metric;
 
 /// In the order of [`values`].
 pub(super) const METRICS: [Metric; 9] = [
-    Metric::counter("process_cpu_seconds_total", "Processor time that this process has used.").of_process(),
-    Metric::gauge("process_resident_memory_bytes", "Memory that this process holds in RAM.").of_process(),
+    Metric::counter(
+        "process_cpu_seconds_total",
+        "Processor time that this process has used.",
+    )
+    .of_process(),
+    Metric::gauge(
+        "process_resident_memory_bytes",
+        "Memory that this process holds in RAM.",
+    )
+    .of_process(),
     Metric::gauge("process_virtual_memory_bytes", "Address space of this process.").of_process(),
     Metric::gauge("process_threads", "Threads of this process.").of_process(),
     Metric::gauge("process_open_fds", "Open file descriptors: each socket is one.").of_process(),
     Metric::gauge("process_max_fds", "File descriptors that this process may open.").of_process(),
-    Metric::gauge("process_start_time_seconds", "When this process began, in seconds since the epoch.").of_process(),
-    Metric::gauge("parley_runtime_tasks", "Tasks of the asynchronous runtime that are alive.").of_process(),
+    Metric::gauge(
+        "process_start_time_seconds",
+        "When this process began, in seconds since the epoch.",
+    )
+    .of_process(),
+    Metric::gauge(
+        "parley_runtime_tasks",
+        "Tasks of the asynchronous runtime that are alive.",
+    )
+    .of_process(),
     Metric::counter(
         "parley_runtime_busy_seconds_total",
         "Time that the runtime's worker threads have spent on tasks, of all workers together.",
@@ -40,7 +56,11 @@ pub(super) fn render(text: &mut String) {
     for (metric, value) in METRICS.iter().zip(values()) {
         let Some(value) = value else { continue };
         let (name, kind) = (metric.name, metric.kind.as_str());
-        let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} {kind}\n{name} {value}", metric.help);
+        let _ = writeln!(
+            text,
+            "# HELP {name} {}\n# TYPE {name} {kind}\n{name} {value}",
+            metric.help
+        );
     }
 }
 
@@ -109,14 +129,20 @@ mod tests {
     fn a_process_whose_name_holds_brackets_and_blanks_is_read_as_any_other() {
         let line = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 250 150 0 0 20 0 12 0 100 4096000 33 1 1";
         let stat = Stat::parse(line).unwrap();
-        assert_eq!((stat.cpu_seconds, stat.threads, stat.virtual_bytes), (4.0, 12.0, 4_096_000.0));
+        assert_eq!(
+            (stat.cpu_seconds, stat.threads, stat.virtual_bytes),
+            (4.0, 12.0, 4_096_000.0)
+        );
     }
 
     #[test]
     fn the_soft_limit_of_open_files_is_the_first_number() {
         let limits = "Max processes   unlimited   unlimited   processes\nMax open files   20000   65536   files\n";
         assert_eq!(most_descriptors(limits), Some(20_000.0));
-        assert_eq!(most_descriptors("Max open files   unlimited   unlimited   files\n"), None);
+        assert_eq!(
+            most_descriptors("Max open files   unlimited   unlimited   files\n"),
+            None
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use telemetry::{Kind, Metric, Values};
 
-use crate::harness::metrics::{SERVICES, declared};
+use crate::harness::metrics::{declared, services};
 
 /// Labels that Prometheus adds to everything it scrapes, and what rules add.
 const OF_TARGETS: [&str; 4] = ["instance", "job", "namespace", "pod"];
@@ -58,7 +58,7 @@ struct Known {
 impl Known {
     fn new(rules: &[Rule]) -> Self {
         let mut series: BTreeMap<String, Vec<&'static Metric>> = BTreeMap::new();
-        for (service, _) in SERVICES {
+        for (service, _) in services() {
             for metric in declared(service) {
                 for name in metric.series() {
                     series.entry(name).or_default().push(metric);

@@ -9,7 +9,7 @@ use fake_push::Options;
 use serde_json::json;
 use telemetry::{Metric, Values};
 
-use crate::harness::metrics::{SERVICES, Shown, declared, wrong_with};
+use crate::harness::metrics::{Shown, declared, services, wrong_with};
 use crate::harness::{Deployment, Phones, Sse, client_id, message, until};
 
 /// Looks at lag and queues come every few seconds.
@@ -67,13 +67,13 @@ fn page() -> String {
     let shared: Vec<&Metric> = declared("connection")
         .into_iter()
         .filter(|it| {
-            SERVICES
+            services()
                 .iter()
                 .all(|(service, _)| declared(service).iter().any(|other| is_same(other, it)))
         })
         .collect();
     section(&mut page, OF_ALL, &shared);
-    for (service, _) in SERVICES {
+    for (service, _) in services() {
         let own: Vec<&Metric> = declared(service)
             .into_iter()
             .filter(|it| !shared.iter().any(|other| is_same(other, it)))
@@ -135,7 +135,7 @@ fn the_page_of_metrics_is_what_the_code_declares() {
 #[test]
 fn names_follow_the_conventions_and_mean_one_thing() {
     let mut known: BTreeMap<&str, &Metric> = BTreeMap::new();
-    for (service, tables) in SERVICES {
+    for (service, tables) in services() {
         let mut own = BTreeSet::new();
         for metric in declared(service) {
             let name = metric.name;
@@ -184,8 +184,8 @@ fn on_the_page() -> BTreeMap<&'static str, BTreeSet<String>> {
             sections.entry(title.clone()).or_default().insert(name.to_owned());
         }
     }
-    let of = |service: &str| sections[OF_ALL].union(&sections[service]).cloned().collect();
-    SERVICES.map(|(service, _)| (service, of(service))).into()
+    let of = |service: &str| -> BTreeSet<String> { sections[OF_ALL].union(&sections[service]).cloned().collect() };
+    BTreeMap::from(services().map(|(service, _)| (service, of(service))))
 }
 
 /// Something of everything that a deployment does.

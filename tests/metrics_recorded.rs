@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use telemetry::{Metric, Table, Values};
 
 /// Each crate's sources and its own tables.
-const CRATES: [(&str, &[Table]); 7] = [
+static CRATES: [(&str, &[Table]); 7] = [
     ("services/connection", &[connection::metrics::METRICS]),
     ("services/message", &[message::metrics::METRICS]),
     ("services/presence", &[presence::metrics::METRICS]),
@@ -148,7 +148,7 @@ fn problem(call: &Recorded, metrics: &[&Metric]) -> Option<String> {
 #[test]
 fn everything_that_is_recorded_is_declared_by_its_crate() {
     let mut problems = Vec::new();
-    for (folder, tables) in CRATES {
+    for (folder, tables) in &CRATES {
         let metrics: Vec<&Metric> = tables.iter().flat_map(|it| it.iter()).collect();
         let calls = recorded(folder);
         assert!(
@@ -158,7 +158,7 @@ fn everything_that_is_recorded_is_declared_by_its_crate() {
         for call in calls {
             let by_users = DECLARED_BY_USERS
                 .iter()
-                .any(|(it, name)| *it == folder && call.name.as_deref() == Some(*name));
+                .any(|(it, name)| *it == *folder && call.name.as_deref() == Some(*name));
             if !by_users {
                 problems.extend(problem(&call, &metrics).map(|it| format!("{}: {it}", call.place)));
             }
@@ -169,7 +169,7 @@ fn everything_that_is_recorded_is_declared_by_its_crate() {
 
 #[test]
 fn everything_that_is_declared_is_recorded_by_its_crate() {
-    for (folder, tables) in CRATES {
+    for (folder, tables) in &CRATES {
         let names: BTreeSet<String> = recorded(folder).into_iter().filter_map(|it| it.name).collect();
         let declared = tables.iter().flat_map(|it| it.iter()).filter(|it| it.is_by_macro());
         let silent: Vec<&str> = declared.map(|it| it.name).filter(|it| !names.contains(*it)).collect();

@@ -50,8 +50,14 @@ const OUTCOME: &[Label] = &[Label::of(
 
 /// Of every service: its link to NATS and what it asks other services.
 pub const METRICS: Table = &[
-    Metric::gauge("parley_nats_connections", "Connections to NATS that are up: 1 in a healthy service."),
-    Metric::counter("parley_nats_disconnects_total", "How often a connection to NATS was lost."),
+    Metric::gauge(
+        "parley_nats_connections",
+        "Connections to NATS that are up: 1 in a healthy service.",
+    ),
+    Metric::counter(
+        "parley_nats_disconnects_total",
+        "How often a connection to NATS was lost.",
+    ),
     Metric::counter(
         "parley_nats_slow_consumer_total",
         "Messages that a subscription had no room for; readers of streams start again from before them.",
@@ -62,7 +68,8 @@ pub const METRICS: Table = &[
     ),
     Metric::counter(
         "parley_rpc_failures_total",
-        "Requests to another service that were not answered in time, each try counted; most are answered by the next try.",
+        "Requests to another service that were not answered in time, each try counted; most are \
+             answered by the next try.",
     )
     .with(ENDPOINT),
 ];

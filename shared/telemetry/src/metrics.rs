@@ -110,9 +110,11 @@ pub fn declare(service: &'static str, tables: &[Table]) {
     metrics();
     catalogue::declare(&[METRICS]);
     catalogue::declare(tables);
-    let revision = option_env!("PARLEY_REVISION").unwrap_or("unknown");
-    metrics::gauge!("parley_build_info", "service" => service, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision)
-        .set(1.0);
+    let (version, revision) = (
+        env!("CARGO_PKG_VERSION"),
+        option_env!("PARLEY_REVISION").unwrap_or("unknown"),
+    );
+    metrics::gauge!("parley_build_info", "service" => service, "version" => version, "revision" => revision).set(1.0);
 }
 
 fn install() -> MetricsHandle {

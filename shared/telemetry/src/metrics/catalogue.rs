@@ -1,7 +1,7 @@
 //! What a metric is, before it is recorded: each crate declares its own in one table, and this process knows them all.
 //!
-//! A table is what `# HELP` says, what the zero series at a start are made of, and what `docs/metrics.md` and the tests of
-//! dashboards and alerts rest on. Recording goes by the macros of the `metrics` crate; a test holds the two together.
+//! A table is what `# HELP` says, what the zero series at a start are made of, and what `docs/metrics.md` and the tests
+//! of dashboards and alerts rest on. Recording goes by the macros of the `metrics` crate; tests hold the two together.
 
 use metrics::Label as Pair;
 use parking_lot::Mutex;

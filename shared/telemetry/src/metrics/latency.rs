@@ -1,7 +1,7 @@
 //! A histogram of durations for what happens hundreds of thousands of times a second.
 //!
-//! The recorder behind the macros keeps each sample until it is put into its bucket: 16 bytes and a clock reading for each.
-//! Here a sample is one addition to an atomic, and what is handed over together is one addition for all of it.
+//! The recorder behind the macros keeps each sample until it is put into its bucket: 16 bytes and a clock reading for
+//! each. Here a sample is one addition to an atomic, and what is handed over together is one addition for all of it.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -65,7 +65,11 @@ fn recorded(crate_folder: &str) -> Vec<Recorded> {
         .filter(|it| !it.ends_with(MADE_OF_TABLES))
         .flat_map(|path| {
             let text = std::fs::read_to_string(path).unwrap();
-            let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+            let text = text
+                .split("#[cfg(test)]\nmod tests {")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             calls(&text, &path.display().to_string())
         });
     each.collect()

@@ -10,7 +10,7 @@ use serde_json::json;
 use telemetry::{Metric, Values};
 
 use crate::harness::metrics::{Shown, declared, services, wrong_with};
-use crate::harness::{Deployment, Phones, Sse, client_id, message, until};
+use crate::harness::{Client, Deployment, Phones, Sse, client_id, message, until};
 
 /// Looks at lag and queues come every few seconds.
 const SOON: Duration = Duration::from_secs(20);
@@ -56,7 +56,7 @@ const QUEUES: &str = "
 | `presence_writes` | presence | entries to be written into the bucket | the newest are dropped |
 | `presence_bucket` | presence | entries read of the bucket and not taken in | reading waits |
 | `push_batches` | push | batches of messages that are decided on, most waiting for the grace | no more are taken |
-| `push_under_way` | push | pushes at a provider's app | no more are fetched |
+| `push_under_way` | push | pushes at a provider's app, beside the batch that is being fetched | smaller batches are fetched |
 
 What a session has waiting is bounded too (512 events, 512 KiB); past it the session falls behind and goes on from the log:
 `parley_sessions_fell_behind_total`.
@@ -188,8 +188,8 @@ fn on_the_page() -> BTreeMap<&'static str, BTreeSet<String>> {
     BTreeMap::from(services().map(|(service, _)| (service, of(service))))
 }
 
-/// Something of everything that a deployment does.
-async fn live_a_little(phones: &Phones) {
+/// Something of everything that a deployment does; one socket stays.
+async fn live_a_little(phones: &Phones) -> Client {
     let room = phones.deployment.direct().await;
     let [ann, bob] = &room.users;
     let phone = bob.iphone().await;
@@ -218,13 +218,14 @@ async fn live_a_little(phones: &Phones) {
     ann.api.post("/v1/conversations", &json!({})).await;
     phones.rings(&phone, 1).await;
     ann_socket.send(message(&client_id(), &room.id, "still here")).await;
+    ann_socket
 }
 
 #[tokio::test]
 async fn what_a_running_deployment_shows_is_what_the_page_says() {
     let start = Deployment::start().separate().env("PARLEY_PUSH__GRACE_MS", "200");
     let phones = start.with_phones(Options::default()).await;
-    live_a_little(&phones).await;
+    let _socket = live_a_little(&phones).await;
     for (service, page) in on_the_page() {
         let replica = format!("{service}-0");
         let deadline = Instant::now() + SOON;
@@ -255,11 +256,21 @@ async fn what_a_running_deployment_shows_is_what_the_page_says() {
     assert_eq!(node.sum("parley_resyncs_total", &[("reason", "bad_cursor")]), 1.0);
     assert_eq!(node.sum("parley_ready", &[("service", "connection")]), 1.0);
     assert_eq!(node.sum("parley_nats_connections", &[]), 1.0);
-    until("each session to be live or catching up", SOON, async || {
-        let node = phones.deployment.metrics("connection-0").await;
-        let standing = node.sum("parley_sessions_live", &[]) + node.sum("parley_sessions_catching_up", &[]);
-        (node.sum("parley_sessions", &[]) == standing).then_some(())
-    })
+    until(
+        "each session to be live or catching up, on an open socket",
+        SOON,
+        async || {
+            let node = phones.deployment.metrics("connection-0").await;
+            let [live, catching_up, sessions, sockets] = [
+                "parley_sessions_live",
+                "parley_sessions_catching_up",
+                "parley_sessions",
+                "parley_connections",
+            ]
+            .map(|name| node.sum(name, &[]));
+            (live >= 1.0 && live + catching_up == sessions && sockets >= sessions).then_some(())
+        },
+    )
     .await;
 }
 

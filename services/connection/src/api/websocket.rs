@@ -22,7 +22,7 @@ use super::caller::{Fields, bearer};
 use super::origin;
 use super::problem::Problem;
 use crate::app::App;
-use crate::listener::AcceptedAt;
+use crate::listener::{AcceptedAt, Open};
 use crate::session::{Meter, handshake};
 
 /// Idle sockets are many and small frames the rule: a kibibyte (measured: 5.5 KiB a socket instead of 136).
@@ -34,6 +34,7 @@ const WRITE_BUFFER: usize = 256 * 1024;
 pub async fn upgrade(
     State(app): State<Arc<App>>,
     Extension(AcceptedAt(accepted_at)): Extension<AcceptedAt>,
+    Extension(open): Extension<Arc<Open>>,
     fields: Fields,
     mut request: Request,
 ) -> Result<Response, Problem> {
@@ -57,6 +58,7 @@ pub async fn upgrade(
             Ok(upgraded) => serve(app, upgraded, offered, accepted_at).await,
             Err(error) => tracing::debug!(%error, "an upgrade failed"),
         }
+        drop(open);
     });
     let headers = [
         (header::CONNECTION, HeaderValue::from_static("Upgrade")),

@@ -70,12 +70,13 @@ pub(super) async fn run(service: Arc<Service>, lane: Lane, shutdown: Shutdown) {
     }
 }
 
-/// The places for pushes under way, shown as a queue.
+/// The places for pushes under way, shown as a queue: less a batch, for which a fetch holds places while it waits.
 fn room() -> Arc<Semaphore> {
     let room = Arc::new(Semaphore::new(UNDER_WAY));
     let watched = Arc::downgrade(&room);
     telemetry::watch_queue("push_under_way", move || {
-        Some((UNDER_WAY - watched.upgrade()?.available_permits(), UNDER_WAY))
+        let taken = UNDER_WAY - watched.upgrade()?.available_permits();
+        Some((taken.saturating_sub(BATCH), UNDER_WAY - BATCH))
     });
     room
 }

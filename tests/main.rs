@@ -60,6 +60,7 @@ mod since;
 mod sse;
 mod start;
 mod tokens;
+mod traces;
 mod transports;
 mod typing;
 mod user_ids;

@@ -379,10 +379,7 @@ mod tests {
         waiting.try_send(second).unwrap();
         let mut held = None;
         let sent = gather(first, &mut items, &mut held, 4);
-        assert_eq!(
-            (sent.payload.as_str(), held.unwrap().json.as_str()),
-            ("[111111]", "2")
-        );
+        assert_eq!((sent.payload.as_str(), held.unwrap().json.as_str()), ("[111111]", "2"));
     }
 
     #[tokio::test]

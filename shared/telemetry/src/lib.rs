@@ -76,9 +76,7 @@ pub fn init(log: &Log, service: &str) -> anyhow::Result<Telemetry> {
         .try_init()
         .map_err(|error| anyhow::anyhow!(error))
         .context("telemetry was started twice")?;
-    Ok(Telemetry {
-        _exporting: exporting,
-    })
+    Ok(Telemetry { _exporting: exporting })
 }
 
 #[cfg(test)]

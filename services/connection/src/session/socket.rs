@@ -316,8 +316,7 @@ impl Socket {
             let event = self.feed.pop()?;
             self.checkpoint_soon();
             if let Some(text) = self.text_of(&event) {
-                self.delivering
-                    .extend(event.delivery_span(&self.session, "websocket"));
+                self.delivering.extend(event.delivery_span(&self.session, "websocket"));
                 return Some(text);
             }
         }

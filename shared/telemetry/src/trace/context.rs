@@ -87,7 +87,10 @@ pub(super) fn encode(context: &SpanContext) -> String {
 fn decode(text: &str) -> Option<SpanContext> {
     let mut parts = text.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let lower = |it: &str| it.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    let lower = |it: &str| {
+        it.bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    };
     let whole = [(version, 2), (trace, 32), (span, 16), (flags, 2)];
     if !whole.iter().all(|(part, digits)| part.len() == *digits && lower(part)) || version == "ff" {
         return None;

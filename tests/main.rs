@@ -35,6 +35,7 @@ mod members_roles;
 mod outages;
 mod oversize;
 mod paths;
+mod permissions;
 mod poll;
 mod presence;
 mod presence_faults;

@@ -49,6 +49,7 @@ fn requests() -> Vec<Row> {
         asks("message", &["audience", "unread"], &[H]),
         asks("presence", &["look", "status"], &[C]),
         asks("presence", &["sessions"], &[H]),
+        asks("push", &["fates"], &[M]),
         asks("push", &["register", "devices", "remove", "info"], &[C]),
         asks("push", &["notifications", "conversation_notifications"], &[C]),
     ]
@@ -87,7 +88,8 @@ fn told() -> Vec<Row> {
         row("chat.leaving.push", &[H]),
         row("chat.leaving.connection", &[]),
         row("_INBOX_connection.1.2", &[M, P, H]),
-        row("_INBOX_message.1.2", &[]),
+        row("_INBOX_message.1.2", &[C, H]),
+        row("chat.timeline.handed", &[M]),
         row("_INBOX_presence.1.2.3", &[C]),
         row("_INBOX_push.1.2", &[M, P]),
         row("_INBOX.1.2", &[M, P, H]),
@@ -121,6 +123,7 @@ fn stream_requests(stream: &str) -> Vec<Row> {
         owner: &'static str,
         info: &'static [&'static str],
         read: &'static [&'static str],
+        from_leader: Option<&'static [&'static str]>,
         tail: &'static [&'static str],
         unnamed: &'static [&'static str],
         projector: &'static [&'static str],
@@ -130,6 +133,7 @@ fn stream_requests(stream: &str) -> Vec<Row> {
         owner,
         info,
         read,
+        from_leader: None,
         tail: &[],
         unnamed: &[],
         projector: &[],
@@ -146,10 +150,17 @@ fn stream_requests(stream: &str) -> Vec<Row> {
         "KV_PARLEY" => rights(M, &[C, M, H], &[M]),
         "KV_PRESENCE" => Rights {
             unnamed: &[P],
-            ..rights(P, &[P], &[P])
+            from_leader: Some(&[P]),
+            ..rights(P, &[P], &[P, M])
         },
-        "DEVICES" | "PUSH_RECORDS" => rights(H, &[H], &[H]),
-        "PUSH_JOBS" | "PUSH_DEAD" => rights(H, &[H], &[]),
+        "DEVICES" | "PUSH_RECORDS" => Rights {
+            push: &[H],
+            ..rights(H, &[H], &[H])
+        },
+        "PUSH_JOBS" | "PUSH_DEAD" => Rights {
+            push: &[H],
+            ..rights(H, &[H], &[])
+        },
         other => panic!("say here who may do what with the stream {other}"),
     };
     let api = |what: &str, may: &[&'static str]| row(format!("$JS.API.{what}"), may);
@@ -160,7 +171,6 @@ fn stream_requests(stream: &str) -> Vec<Row> {
         "STREAM.SNAPSHOT.STREAM_NAME",
         "STREAM.RESTORE.STREAM_NAME",
         "STREAM.MSG.DELETE.STREAM_NAME",
-        "STREAM.MSG.GET.STREAM_NAME",
         "STREAM.LEADER.STEPDOWN.STREAM_NAME",
         "STREAM.PEER.REMOVE.STREAM_NAME",
         "CONSUMER.LIST.STREAM_NAME",
@@ -178,6 +188,8 @@ fn stream_requests(stream: &str) -> Vec<Row> {
         named("STREAM.CREATE.STREAM_NAME", &[rights.owner]),
         named("STREAM.UPDATE.STREAM_NAME", &[rights.owner]),
         named("DIRECT.GET.STREAM_NAME", rights.read),
+        // From the leader instead of any copy.
+        named("STREAM.MSG.GET.STREAM_NAME", rights.from_leader.unwrap_or(rights.read)),
         // Without a name in the subject NATS takes the one in the request, and makes another's consumer into this.
         named("CONSUMER.CREATE.STREAM_NAME", rights.unnamed),
         named("CONSUMER.CREATE.STREAM_NAME.tail-x", rights.tail),
@@ -263,6 +275,7 @@ fn subscribed() -> Vec<Row> {
         row(subjects::PRESENCE_REPLICAS, &[P]),
         row(subjects::presence_snapshot("n1"), &[C]),
         row("chat.leaving.*", &[C, M, P, H]),
+        row("chat.timeline.handed", &[C]),
     ];
     rows.extend(subjects::DEVICE_CHANGES.map(|it| row(it, &[H])));
     for service in [M, P, H] {

@@ -15,8 +15,10 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 pub use metrics::{MetricsHandle, metrics};
 
-/// Libraries that write tokens, keys or whole requests at finer levels: these are not to be had.
-const SECRETIVE: [&str; 5] = [
+/// Libraries that write tokens, keys or whole requests at finer levels: these are not to be had. And one that writes the
+/// same error several times a second for as long as a server is away: `bus` tells what matters of it, once.
+const HELD: [&str; 6] = [
+    "async_nats::connector=off",
     "yup_oauth2=info",
     "web_push=info",
     "h2=info",
@@ -45,7 +47,7 @@ pub fn init(log: &Log, service: &str) -> anyhow::Result<Telemetry> {
     })?;
     // Log lines know their span's ids at whatever level.
     let ours = format!("{}=info", trace::TARGET);
-    let filter = SECRETIVE
+    let filter = HELD
         .into_iter()
         .chain([ours.as_str()])
         .try_fold(filter, |filter, directive| {

@@ -1,55 +1,44 @@
 //! What a process tells about itself: log lines on stderr, and metrics in Prometheus' text form.
 //!
+//! What libraries write at finer levels than `info` is never written: it holds whole requests and documents.
 //! The recorder and the subscriber are global, as their crates make them. Serving `/metrics` is not done here: that is
 //! the admin server of the `lifecycle` crate.
 
+mod json;
+mod level;
+mod lines;
 mod metrics;
+mod panics;
 
 use anyhow::Context;
-use config::{ConfigError, Format, Log};
-use tracing_subscriber::EnvFilter;
+use config::Log;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
+pub use level::{BadFilter, Change, InForce, LogLevel};
+pub use lines::log_level;
 pub use metrics::{MetricsHandle, metrics};
 
-/// Libraries that write tokens, keys or whole requests at finer levels: these are not to be had.
-const SECRETIVE: [&str; 5] = [
-    "yup_oauth2=info",
-    "web_push=info",
-    "h2=info",
-    "hyper=info",
-    "rustls=info",
-];
-
-/// Sends this process's log lines to stderr, in the format and above the level asked for. Once per process.
+/// Sends this process's log lines to stderr, in the format and above the level asked for, panics among them. Once per
+/// process.
 ///
 /// # Errors
-/// A [`ConfigError`] if the level is no env-filter; another error if a subscriber is installed already.
+/// A [`ConfigError`](config::ConfigError) if the level is no env-filter; another error if a subscriber is installed already.
 pub fn init(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder().parse(&log.level).map_err(|error| {
-        ConfigError::new(
-            "PARLEY_LOG__LEVEL",
-            format!("expected a filter such as info or warn,connection=debug: {error}"),
-        )
-    })?;
-    let filter = SECRETIVE.iter().try_fold(filter, |filter, directive| {
-        anyhow::Ok(filter.add_directive(directive.parse()?))
-    })?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    let installed = match log.format {
-        Format::Text => lines
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .try_init(),
-        Format::Json => lines.json().flatten_event(true).try_init(),
-    };
-    installed
+    let lines = lines::layer(log)?;
+    tracing_subscriber::registry()
+        .with(lines)
+        .try_init()
         .map_err(|error| anyhow::anyhow!(error))
-        .context("telemetry was started twice")
+        .context("telemetry was started twice")?;
+    panics::install();
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use config::{ConfigError, Format};
+
     use super::*;
 
     #[test]

@@ -16,6 +16,7 @@ pub mod push;
 pub mod rpc;
 pub mod server_frame;
 pub mod signal;
+pub mod timeline;
 pub mod timestamp;
 pub mod trace;
 

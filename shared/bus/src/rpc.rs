@@ -12,7 +12,7 @@ use async_nats::service::{Service, ServiceExt};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use protocol::rpc::{Answer, Request};
-use protocol::{Code, Refusal};
+use protocol::{Code, Quiet, Refusal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -71,8 +71,8 @@ fn answer<R: Request>(reply: &async_nats::Message) -> Result<R::Value, Refusal> 
     }
 }
 
-pub(crate) fn internal(error: &dyn std::fmt::Display) -> Refusal {
-    tracing::error!(%error, "a request between services could not be encoded or decoded");
+pub(crate) fn internal(error: &serde_json::Error) -> Refusal {
+    tracing::error!(error = %Quiet(error), "a request between services could not be encoded or decoded");
     Refusal::new(Code::Internal, "a fault of the server's; it has been logged")
 }
 

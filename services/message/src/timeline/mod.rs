@@ -22,6 +22,9 @@ use crate::service::Service;
 /// For each part, which is asked for while the others are.
 const PART: Duration = Duration::from_millis(2_500);
 
+/// Bytes of an answer beside its steps: the ids of those who are listed, mostly.
+const BESIDE_STEPS: usize = 256 * 1024;
+
 /// Steps, those of others in numbers, and what is missing.
 #[derive(Debug, Default)]
 struct Part {
@@ -90,7 +93,8 @@ impl Service {
             steps: counted,
         });
         timeline.users = users;
-        Ok(in_order(timeline))
+        let bytes_most = self.log.bus().payload_bytes_most().saturating_sub(BESIDE_STEPS);
+        Ok(fitting(in_order(timeline), bytes_most))
     }
 
     async fn part(&self, name: &str, part: impl Future<Output = Part>) -> Part {
@@ -173,9 +177,48 @@ fn in_order(mut timeline: Timeline) -> Timeline {
     timeline
 }
 
+/// As many steps as one answer holds.
+fn fitting(mut timeline: Timeline, bytes_most: usize) -> Timeline {
+    let mut bytes = 0;
+    let fits = |step: &&Step| {
+        bytes += serde_json::to_vec(step).map_or(0, |text| text.len() + 1);
+        bytes <= bytes_most
+    };
+    let count = timeline.steps.iter().take_while(fits).count();
+    let left_out = timeline.steps.len() - count;
+    if left_out > 0 {
+        timeline.steps.truncate(count);
+        let why = format!("the last {left_out} do not fit into an answer: ask for one user");
+        timeline.missing.push(missing("steps", why));
+    }
+    timeline
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(steps: &[Step]) -> Timeline {
+        Timeline {
+            server_id: ServerId::parse("g00000000000000000000000000000000-7").unwrap(),
+            sender_id: UserId::parse("ann").unwrap(),
+            trace_id: None,
+            sampled: None,
+            steps: steps.to_vec(),
+            users: Vec::new(),
+            others: None,
+            missing: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn steps_that_do_not_fit_are_said_to_be_missing() {
+        let steps: Vec<Step> = (0..100).map(|_| step(StepKind::Read, None)).collect();
+        let cut = fitting(of(&steps), 1_000);
+        assert!((1..100).contains(&cut.steps.len()), "{}", cut.steps.len());
+        assert_eq!(cut.missing.len(), 1);
+        assert_eq!(fitting(of(&steps), 100_000), of(&steps));
+    }
 
     #[test]
     fn steps_are_in_the_order_of_time_after_acceptance_and_log() {
@@ -187,17 +230,7 @@ mod tests {
             step(StepKind::Delivered, at(101)),
             step(StepKind::Accepted, at(100)),
         ];
-        let ann = UserId::parse("ann").unwrap();
-        let timeline = in_order(Timeline {
-            server_id: ServerId::parse("g00000000000000000000000000000000-7").unwrap(),
-            sender_id: ann,
-            trace_id: None,
-            sampled: None,
-            steps: steps.to_vec(),
-            users: Vec::new(),
-            others: None,
-            missing: Vec::new(),
-        });
+        let timeline = in_order(of(&steps));
         let order: Vec<_> = timeline.steps.iter().map(|it| (it.step, it.offset_ms)).collect();
         assert_eq!(
             order,

@@ -5,7 +5,7 @@ mod render;
 
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 use protocol::timeline::ReadTimeline;
 use protocol::{ServerId, UserId};
@@ -56,7 +56,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let timeline = runtime.block_on(async {
         let bus = options.server.connect().await?;
-        anyhow::Ok(bus::rpc::call(&bus, &request, WITHIN).await?)
+        let timeline = bus::rpc::call(&bus, &request, WITHIN).await;
+        anyhow::Ok(timeline.context("the message service has no timeline for it")?)
     })?;
     if options.json {
         println!("{}", serde_json::to_string(&timeline)?);

@@ -15,7 +15,7 @@ pub(super) fn text(timeline: &Timeline) -> String {
     let mut text = String::new();
     head(&mut text, timeline);
     for step in timeline.steps.iter().filter(|it| is_own(it)) {
-        line(&mut text, step);
+        line(&mut text, step, name(step.step));
     }
     for user in &timeline.users {
         person(&mut text, timeline, user);
@@ -55,16 +55,14 @@ fn head(text: &mut String, timeline: &Timeline) {
     let _ = writeln!(text, "trace    {trace}\n");
 }
 
-/// `10:15:30.123       +8 ms  projected   …`, the date where it is not that of the day of acceptance left out as well: the
-/// offset tells.
-fn line(text: &mut String, step: &Step) {
+/// `10:15:30.123       +8 ms  projected   …`; where it was accepted, the day stands in place of the offset.
+fn line(text: &mut String, step: &Step, name: &str) {
     let time = step.at.map_or_else(|| " ".repeat(12), clock);
     let offset = match (step.offset_ms, step.step) {
         (_, StepKind::Accepted) => step.at.map(date).unwrap_or_default(),
         (Some(ms), _) => since(ms, step.not_later_than),
         (None, _) => String::new(),
     };
-    let name = name(step.step);
     let row = match step.detail.as_deref().map(shown) {
         Some(detail) => format!("  {time}  {offset:>OFFSET$}  {name:NAME$}  {detail}"),
         None => format!("  {time}  {offset:>OFFSET$}  {name}"),
@@ -117,13 +115,18 @@ fn person(text: &mut String, timeline: &Timeline, user: &UserId) {
             devices.push(device);
         }
     }
+    // Which of the sender's devices sent it is not known: that one got the ack.
+    let name = |step: &Step| match step.step {
+        StepKind::Delivered if *user == timeline.sender_id => "acked or delivered",
+        kind => name(kind),
+    };
     for step in steps.iter().filter(|it| it.device_id.is_none()) {
-        line(text, step);
+        line(text, step, name(step));
     }
     for device in devices {
         let _ = writeln!(text, "  ── {}", shown(device));
         for step in steps.iter().filter(|it| it.device_id.as_deref() == Some(device)) {
-            line(text, step);
+            line(text, step, name(step));
         }
     }
 }

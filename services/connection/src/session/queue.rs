@@ -294,6 +294,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_is_known_and_a_session_that_got_nothing_remembers_nothing() {
+        let mut queue = live(2);
+        // A receipt: nobody asks for its delivery.
+        queue.offer(&event(1, 3));
+        queue.pop();
+        queue.note_written();
+        assert!(queue.handed.is_none());
+        queue.offer(&event(0, 5));
+        let dispatched = [5, 3];
+        assert_eq!(queue.handed(0, 5, &dispatched), HandedState::Waiting, "in the queue");
+        queue.pop();
+        assert_eq!(queue.handed(0, 5, &dispatched), HandedState::Waiting, "not flushed");
+        queue.note_written();
+        assert!(matches!(queue.handed(0, 5, &dispatched), HandedState::At(_)));
+        assert_eq!(
+            queue.handed(0, 4, &dispatched),
+            HandedState::Passed,
+            "before the session"
+        );
+        assert_eq!(queue.handed(0, 9, &dispatched), HandedState::Waiting, "not dispatched");
+    }
+
+    #[test]
     fn a_full_queue_falls_behind_at_the_event_before_and_takes_no_more_of_that_lane() {
         let mut queue = live(2);
         for position in 1..=EVENTS_MOST as u64 {

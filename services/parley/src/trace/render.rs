@@ -9,6 +9,8 @@ use protocol::{Timestamp, UserId};
 /// Columns of the time since acceptance, and of the step's name.
 const OFFSET: usize = 13;
 const NAME: usize = 12;
+/// Users of whom nothing is known, by their ids alone.
+const SILENT_IN_A_ROW: usize = 8;
 
 /// The whole, with a line break at its end.
 pub(super) fn text(timeline: &Timeline) -> String {
@@ -17,9 +19,14 @@ pub(super) fn text(timeline: &Timeline) -> String {
     for step in timeline.steps.iter().filter(|it| is_own(it)) {
         line(&mut text, step, name(step.step));
     }
-    for user in &timeline.users {
+    let (silent, told): (Vec<&UserId>, Vec<&UserId>) = timeline
+        .users
+        .iter()
+        .partition(|user| steps_of(timeline, user).next().is_none());
+    for user in told {
         person(&mut text, timeline, user);
     }
+    nothing_of(&mut text, &silent);
     others(&mut text, timeline);
     if timeline.steps.iter().any(|it| it.not_later_than) {
         text += "\n≤  it had happened by then, and may have happened before\n";
@@ -99,16 +106,32 @@ fn name(step: StepKind) -> &'static str {
     }
 }
 
-/// A user: his own steps, and below them those of his devices.
-fn person(text: &mut String, timeline: &Timeline, user: &UserId) {
-    let is_his = |step: &&Step| !is_own(step) && step.user_id.as_ref() == Some(user);
-    let steps: Vec<&Step> = timeline.steps.iter().filter(is_his).collect();
-    let sender = if *user == timeline.sender_id { "  (sender)" } else { "" };
-    let _ = writeln!(text, "\n{}{sender}", shown(user.as_str()));
-    if steps.is_empty() {
-        text.push_str("  nothing is known: not connected, no device decided on, nothing confirmed\n");
+/// A user's steps, his devices' among them.
+fn steps_of<'a>(timeline: &'a Timeline, user: &'a UserId) -> impl Iterator<Item = &'a Step> {
+    let steps = timeline.steps.iter().filter(|it| !is_own(it));
+    steps.filter(move |it| it.user_id.as_ref() == Some(user))
+}
+
+/// Users without any step, in as few lines as they take.
+fn nothing_of(text: &mut String, users: &[&UserId]) {
+    if users.is_empty() {
         return;
     }
+    let _ = writeln!(
+        text,
+        "\nnothing is known of: not connected, no device decided on, nothing confirmed"
+    );
+    for row in users.chunks(SILENT_IN_A_ROW) {
+        let names: Vec<String> = row.iter().map(|it| shown(it.as_str())).collect();
+        let _ = writeln!(text, "  {}", names.join(", "));
+    }
+}
+
+/// A user: his own steps, and below them those of his devices.
+fn person(text: &mut String, timeline: &Timeline, user: &UserId) {
+    let steps: Vec<&Step> = steps_of(timeline, user).collect();
+    let sender = if *user == timeline.sender_id { "  (sender)" } else { "" };
+    let _ = writeln!(text, "\n{}{sender}", shown(user.as_str()));
     let mut devices: Vec<&str> = Vec::new();
     for device in steps.iter().filter_map(|it| it.device_id.as_deref()) {
         if !devices.contains(&device) {
@@ -216,8 +239,8 @@ bob
   11:06:43.163       +3040 ms  suppressed    muted (apns)
   11:06:43.223     ≤ +3100 ms  confirmed
 
-cat
-  nothing is known: not connected, no device decided on, nothing confirmed
+nothing is known of: not connected, no device decided on, nothing confirmed
+  cat
 
 9800 other members, in numbers (--user ID shows one)
         17  read

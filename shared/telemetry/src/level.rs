@@ -139,8 +139,12 @@ fn parse(filter: &str) -> Result<EnvFilter, BadFilter> {
     parsed.map_err(|error| BadFilter(error.to_string()))
 }
 
-/// Whether a line can hold nothing that a library took from a request.
+/// Whether a line can hold nothing that a library took from a request. Spans are not for lines: these have their ids from
+/// the registry, and to write each span's fields down for lines that may never come would cost more than the span.
 fn is_harmless(line: &Metadata<'_>) -> bool {
+    if line.is_span() && line.target() == crate::trace::TARGET {
+        return false;
+    }
     let from = line.target().split("::").next().unwrap_or_default();
     *line.level() <= Level::INFO || OURS.contains(&from)
 }

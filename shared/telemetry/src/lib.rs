@@ -1,4 +1,4 @@
-//! What a process tells about itself: log lines on stderr, and metrics in Prometheus' text form.
+//! What a process tells about itself: log lines on stderr, metrics in Prometheus' text form, traces over OTLP.
 //!
 //! What libraries write at finer levels than `info` is never written: it holds whole requests and documents.
 //! The recorder and the subscriber are global, as their crates make them. Serving `/metrics` is not done here: that is
@@ -9,9 +9,12 @@ mod level;
 mod lines;
 mod metrics;
 mod panics;
+pub mod trace;
 
 use anyhow::Context;
 use config::Log;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{FilterFn, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -19,20 +22,41 @@ pub use level::{BadFilter, Change, InForce, LogLevel};
 pub use lines::log_level;
 pub use metrics::{MetricsHandle, metrics};
 
-/// Sends this process's log lines to stderr, in the format and above the level asked for, panics among them. Once per
-/// process.
+/// Lives as long as the process tells anything: dropped at the end, it hands over what it still has.
+#[derive(Debug)]
+pub struct Telemetry {
+    _exporting: Option<trace::Exporting>,
+}
+
+/// Sends this process's log lines to stderr, in the format and above the level asked for, panics among them, and the spans
+/// of `service`, such as `parley-connection`, where the standard `OTEL_*` variables say. Once per process, and not within a
+/// runtime.
 ///
 /// # Errors
-/// A [`ConfigError`](config::ConfigError) if the level is no env-filter; another error if a subscriber is installed already.
-pub fn init(log: &Log) -> anyhow::Result<()> {
+/// A [`ConfigError`](config::ConfigError) if the level is no env-filter; another error if a subscriber is installed
+/// already, or the variables name no collector that could be one.
+pub fn init(log: &Log, service: &str) -> anyhow::Result<Telemetry> {
     let lines = lines::layer(log)?;
+    let exporting = trace::start(service)?;
+    let spans = exporting.as_ref().map(|exporting| {
+        let only_ours = FilterFn::new(|it| it.is_span() && it.target() == trace::TARGET);
+        tracing_opentelemetry::layer()
+            .with_tracer(exporting.tracer())
+            .with_location(false)
+            .with_threads(false)
+            .with_level(false)
+            .with_target(false)
+            .with_tracked_inactivity(false)
+            .with_filter(only_ours.with_max_level_hint(LevelFilter::INFO))
+    });
     tracing_subscriber::registry()
+        .with(spans)
         .with(lines)
         .try_init()
         .map_err(|error| anyhow::anyhow!(error))
         .context("telemetry was started twice")?;
     panics::install();
-    Ok(())
+    Ok(Telemetry { _exporting: exporting })
 }
 
 #[cfg(test)]
@@ -43,11 +67,11 @@ mod tests {
 
     #[test]
     fn a_level_that_is_no_filter_names_its_setting() {
-        let error = init(&Log {
+        let log = Log {
             format: Format::Text,
             level: "connection=loud".to_owned(),
-        })
-        .unwrap_err();
+        };
+        let error = init(&log, "test").unwrap_err();
         assert_eq!(
             error.downcast_ref::<ConfigError>().map(ConfigError::setting),
             Some("PARLEY_LOG__LEVEL")

@@ -1,5 +1,6 @@
 //! What the tests stand on: deployments, users, sockets, faults, and the checker of what must always hold.
 
+mod admin;
 mod api;
 mod broker;
 mod client;
@@ -27,6 +28,7 @@ mod storm;
 mod views;
 mod wait;
 
+pub use admin::steps_of;
 pub use api::{Api, Reply};
 pub use broker::Broker;
 pub use client::{Client, message};

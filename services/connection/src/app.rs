@@ -1,5 +1,6 @@
 //! The connection service put together: the hub and its tails, the listener, the drain.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::marks::{self, MarkWriter};
 use crate::room::{self, report::Reporter};
 use crate::session::Session;
 use crate::token::Verifier;
-use crate::{api, listener};
+use crate::{api, listener, timeline};
 
 /// Clients are asked to come back within this time of a drain, each at its own moment.
 pub const DRAIN_SPREAD: Duration = Duration::from_secs(2);
@@ -191,6 +192,8 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
         http_sends,
     });
     let lease = config.presence.lease;
+    let name = node_name(listener.local_addr()?, app.reporter.node());
+    tasks.spawn("timeline", timeline::run(app.clone(), name, last.clone()));
     let marking = marks::run(app.hub.log.bus().clone(), waiting_marks, last.clone());
     tasks.spawn("marks", marking);
     tasks.spawn("reports", room::report::run(app.clone(), lease, last.clone()));
@@ -223,6 +226,15 @@ async fn the_log(bus: &Bus, config: &Config, shutdown: &Shutdown) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// What an operator knows this node as: where it listens, or in a container, where that says nothing, its host's name.
+fn node_name(listens_at: SocketAddr, id: &str) -> String {
+    if !listens_at.ip().is_unspecified() {
+        return listens_at.to_string();
+    }
+    let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+    host.unwrap_or_else(|| format!("node {id}"))
 }
 
 /// Waits until the directory holds all memberships: a client that came before would not be sent what is his. The

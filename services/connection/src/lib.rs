@@ -9,6 +9,7 @@ mod listener;
 mod marks;
 mod room;
 mod session;
+mod timeline;
 mod token;
 
 use std::pin::Pin;

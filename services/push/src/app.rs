@@ -19,6 +19,8 @@ use crate::{badges, jobs, notifications, planner};
 
 /// Requests under way at once, of each kind; more wait in NATS.
 const REQUESTS_MOST: usize = 128;
+/// Readings of timelines: only operators ask for them.
+const FATES_MOST: usize = 4;
 /// How long a drain waits for requests under way.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long it waits for pushes under way; what is not done then comes again elsewhere.
@@ -167,6 +169,7 @@ async fn endpoints(service: &Arc<Service>) -> Result<Server, String> {
     server.endpoint(REQUESTS_MOST, endpoint!(service, devices)).await?;
     server.endpoint(REQUESTS_MOST, endpoint!(service, remove)).await?;
     server.endpoint(REQUESTS_MOST, endpoint!(service, info)).await?;
+    server.endpoint(FATES_MOST, endpoint!(service, fates)).await?;
     let bus = service.bus.clone();
     server
         .endpoint(REQUESTS_MOST, move |request| {

@@ -13,7 +13,7 @@ use async_nats::service::{Service, ServiceExt};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use protocol::rpc::{Answer, Request};
-use protocol::{Code, Refusal};
+use protocol::{Code, Quiet, Refusal};
 use telemetry::trace::{self, Origin};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -147,8 +147,8 @@ where
     result
 }
 
-pub(crate) fn internal(error: &dyn std::fmt::Display) -> Refusal {
-    tracing::error!(%error, "a request between services could not be encoded or decoded");
+pub(crate) fn internal(error: &serde_json::Error) -> Refusal {
+    tracing::error!(error = %Quiet(error), "a request between services could not be encoded or decoded");
     Refusal::new(Code::Internal, "a fault of the server's; it has been logged")
 }
 

@@ -101,6 +101,8 @@ enum Turn {
 impl EventStream {
     /// The next event; `None` ends the stream: the token has expired, or this node goes away.
     async fn next(&mut self) -> Option<sse::Event> {
+        // What was returned before is on its way, or the next would not be asked for.
+        self.session.queue().note_written();
         if let Some(event) = self.first.pop() {
             return Some(event);
         }

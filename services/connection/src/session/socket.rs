@@ -220,6 +220,9 @@ impl Socket {
             Turn::Broken(_) | Turn::Closed => Err(End::Gone),
             Turn::Flushed(Ok(())) => {
                 self.note_progress();
+                if self.writing_events {
+                    self.session.queue().note_written();
+                }
                 self.writing = false;
                 self.writing_events = false;
                 self.delivering = Vec::new();

@@ -83,6 +83,15 @@ impl Api {
         self.call(self.http.get(self.url(path))).await
     }
 
+    /// A GET with headers.
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        let request = self.http.get(self.url(path));
+        let request = headers
+            .iter()
+            .fold(request, |it, (name, value)| it.header(*name, *value));
+        self.call(request).await
+    }
+
     pub async fn post(&self, path: &str, body: &Value) -> Reply {
         self.call(self.http.post(self.url(path)).json(body)).await
     }

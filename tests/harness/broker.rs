@@ -20,6 +20,12 @@ impl Broker {
         }
     }
 
+    /// Publishes any bytes.
+    pub async fn publish(&self, subject: String, payload: Vec<u8>) {
+        self.nats.publish(subject, payload.into()).await.expect("it is taken");
+        self.nats.flush().await.expect("it is sent");
+    }
+
     async fn ask(&self, subject: &str, body: &Value) -> Value {
         let answer = self
             .nats

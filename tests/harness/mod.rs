@@ -1,8 +1,10 @@
 //! What the tests stand on: deployments, users, sockets, faults, and the checker of what must always hold.
 
+mod admin;
 mod api;
 mod broker;
 mod client;
+mod collector;
 mod connect;
 mod deployment;
 pub mod faults;
@@ -11,6 +13,7 @@ mod groups;
 pub mod invariants;
 mod lag;
 pub mod metrics;
+mod nats;
 mod outbox;
 mod people;
 mod phones;
@@ -26,16 +29,20 @@ mod storm;
 mod views;
 mod wait;
 
+pub use admin::steps_of;
 pub use api::{Api, Reply};
 pub use broker::Broker;
 pub use client::{Client, message};
+pub use collector::{Collector, Span};
 pub use deployment::Deployment;
 pub use frames::{Entry, What, is_durable};
 pub use groups::{Change, escaped};
 pub use lag::Lag;
+pub use nats::{Nats, RawNats, USERS, new_folder as new_nats_folder, password as nats_password, permissions};
 pub use people::{Room, User};
 pub use phones::{GRACE, Phone, Phones, RING, phones};
 pub use poll::Poller;
+pub use ports::free as free_ports;
 pub use raw::RawSocket;
 pub use signals::SIGNALS;
 pub use sse::Sse;

@@ -1,5 +1,6 @@
 //! The connection service put together: the hub and its tails, the listener, the drain.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::marks::{self, MarkWriter};
 use crate::room::{self, report::Reporter};
 use crate::session::Session;
 use crate::token::Verifier;
-use crate::{api, listener};
+use crate::{api, listener, timeline};
 
 /// Clients are asked to come back within this time of a drain, each at its own moment.
 pub const DRAIN_SPREAD: Duration = Duration::from_secs(2);
@@ -138,14 +139,16 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
     let tasks = Tasks::new(shutdown.clone());
     tasks.spawn("admin", lifecycle::admin::serve(admin, ready.clone(), last.clone()));
 
-    let bus = Bus::connect(&config.nats, "parley-connection")
+    let bus = Bus::connect(&config.nats, bus::subjects::CONNECTION_SERVICE)
         .await
         .map_err(connect_error)?;
-    bus::streams::ensure(&bus, &config.stream)
-        .await
-        .map_err(streams_error)?;
+    the_log(&bus, &config, &shutdown).await.map_err(streams_error)?;
     ready.set("nats", true);
     whole_directory(&bus, &shutdown).await;
+    if shutdown.is_triggered() {
+        last.trigger();
+        return tasks.wait().await;
+    }
     let sends = Batcher::start(&bus, SENDS_UNANSWERED)
         .await
         .map_err(anyhow::Error::msg)
@@ -154,11 +157,12 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
         .await
         .map_err(anyhow::Error::msg)
         .context("subscribing to answers")?;
+    tasks.spawn("link", watch_link(bus.clone(), ready.clone(), last.clone()));
     let log = Log::new(bus, config.stream.partitions);
     let (hub, ends) = Hub::new(log, config.connection.memory_mib, config.stream.max_age)
         .await
         .context("reading the log's ends")?;
-    spawn_tails(&tasks, &hub, &config, &last);
+    spawn_tails(&tasks, &hub, &last);
     tokio::time::timeout(WARM_UP_MOST, async {
         for (lane, end) in hub.lanes.iter().zip(ends) {
             lane.wait_for(end).await;
@@ -189,6 +193,8 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
         http_sends,
     });
     let lease = config.presence.lease;
+    let name = node_name(listener.local_addr()?, app.reporter.node());
+    tasks.spawn("timeline", timeline::run(app.clone(), name, last.clone()));
     let marking = marks::run(app.hub.log.bus().clone(), waiting_marks, last.clone());
     tasks.spawn("marks", marking);
     tasks.spawn("reports", room::report::run(app.clone(), lease, last.clone()));
@@ -199,6 +205,37 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
     drain(&app).await;
     last.trigger();
     tasks.wait().await
+}
+
+/// Waits until the message service has made the log, however long it takes to come; for NATS itself only as long as is
+/// configured.
+async fn the_log(bus: &Bus, config: &Config, shutdown: &Shutdown) -> Result<(), StreamsError> {
+    let mut answered = Instant::now();
+    while !shutdown.is_triggered() {
+        match bus::streams::are_made(bus, &config.stream).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {
+                answered = Instant::now();
+                tracing::info!("waiting for the message service to have made the log");
+            }
+            Err(StreamsError::Failed { .. }) if answered.elapsed() < config.nats.wait => {}
+            Err(error) => return Err(error),
+        }
+        tokio::select! {
+            () = shutdown.triggered() => {}
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+    }
+    Ok(())
+}
+
+/// What an operator knows this node as: where it listens, or in a container, where that says nothing, its host's name.
+fn node_name(listens_at: SocketAddr, id: &str) -> String {
+    if !listens_at.ip().is_unspecified() {
+        return listens_at.to_string();
+    }
+    let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+    host.unwrap_or_else(|| format!("node {id}"))
 }
 
 /// Waits until the directory holds all memberships: a client that came before would not be sent what is his. The
@@ -213,9 +250,21 @@ async fn whole_directory(bus: &Bus, shutdown: &Shutdown) {
     }
 }
 
-fn spawn_tails(tasks: &Tasks, hub: &Arc<Hub>, config: &Config, last: &Shutdown) {
+/// Says whether NATS is there: a node without it sends and delivers nothing, and new clients are better off elsewhere.
+async fn watch_link(bus: Bus, ready: Readiness, last: Shutdown) -> anyhow::Result<()> {
+    let mut link = bus.link();
+    loop {
+        ready.set("nats", link.borrow_and_update().up);
+        tokio::select! {
+            changed = link.changed() => if changed.is_err() { return Ok(()) },
+            () = last.triggered() => return Ok(()),
+        }
+    }
+}
+
+fn spawn_tails(tasks: &Tasks, hub: &Arc<Hub>, last: &Shutdown) {
     for index in 0..hub.lanes.len() {
-        let tail = hub.clone().tail(index, config.stream.clone());
+        let tail = hub.clone().tail(index);
         let last = last.clone();
         tasks.spawn(format!("tail {}", hub.lanes[index].lane.stream()), async move {
             tokio::select! {
@@ -239,15 +288,11 @@ async fn drain(app: &App) {
 }
 
 fn connect_error(error: ConnectError) -> anyhow::Error {
-    match &error {
+    match error {
         ConnectError::Unreachable { .. } => {
             Unavailable::new("PARLEY_NATS__URL", strip(&error.to_string(), "PARLEY_NATS__URL: ")).into()
         }
-        ConnectError::Credentials(_) => ConfigError::new(
-            "PARLEY_NATS__CREDENTIALS",
-            strip(&error.to_string(), "PARLEY_NATS__CREDENTIALS: "),
-        )
-        .into(),
+        ConnectError::Setting(wrong) => wrong.into(),
     }
 }
 

@@ -10,6 +10,7 @@ mod marks;
 pub mod metrics;
 mod room;
 mod session;
+mod timeline;
 mod token;
 
 use std::pin::Pin;

@@ -155,7 +155,7 @@ pub static METRICS: Table = &[
         "parley_unreadable_total",
         "Entries and messages that this version cannot read, and skips.",
     )
-    .with(&[Label::of("what", &["event", "signal", "membership"])]),
+    .with(&[Label::of("what", &["event", "signal", "membership", "question"])]),
     Metric::counter(
         "parley_signals_dropped_total",
         "Live signals that a session's queue had no room for.",

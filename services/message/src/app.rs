@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::service::Service;
 use crate::store::{Store, StoreError};
-use crate::{projector, rebuild};
+use crate::{projector, rebuild, timeline};
 
 /// Requests under way at once, of each kind; more wait in NATS.
 const SENDS_MOST: usize = 1_024;
@@ -28,6 +28,8 @@ const READS_MOST: usize = 64;
 const AUDIENCES_MOST: usize = 256;
 /// Each is many queries; whoever reads history shares MongoDB's connections with them.
 const COUNTS_MOST: usize = 4;
+/// Only operators ask for them.
+const TIMELINES_MOST: usize = 4;
 /// How long a drain waits for requests under way.
 const GRACE: Duration = Duration::from_secs(4);
 /// How often the streams' identities are compared with those known.
@@ -44,11 +46,19 @@ pub async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyh
     // Probes are answered until everything else has ended.
     let last = Shutdown::new();
     let probes = Tasks::new(shutdown.clone());
-    probes.spawn("admin", admin::serve(admin, readiness.clone(), last.clone()));
+    let started = timeline::http::Started::default();
+    let routes = timeline::http::routes(started.clone());
+    probes.spawn(
+        "admin",
+        admin::serve_with(admin, readiness.clone(), routes, last.clone()),
+    );
     let tasks = Tasks::new(shutdown.clone());
     let served = tokio::select! {
-        started = start(&config, &readiness) => match started {
-            Ok(service) => serve(service, &readiness, &tasks, &shutdown).await,
+        service = start(&config, &readiness) => match service {
+            Ok(service) => {
+                let service = started.get_or_init(|| service).clone();
+                serve(service, &readiness, &tasks, &shutdown).await
+            }
             Err(error) => Err(error),
         },
         () = shutdown.triggered() => Ok(()),
@@ -61,14 +71,14 @@ pub async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyh
 
 /// Connects to everything, waiting for what is not there yet.
 async fn start(config: &Config, readiness: &Readiness) -> anyhow::Result<Service> {
-    let bus = Bus::connect(&config.nats, "parley-message").await.map_err(|error| {
+    let bus = Bus::connect(&config.nats, MESSAGE_SERVICE).await.map_err(|error| {
         let text = error.to_string();
-        let (setting, problem) = text.split_once(": ").unwrap_or(("PARLEY_NATS__URL", &text));
+        let problem = text.strip_prefix("PARLEY_NATS__URL: ").unwrap_or(&text);
         match error {
             bus::connect::ConnectError::Unreachable { .. } => {
                 anyhow::Error::new(Unavailable::new("PARLEY_NATS__URL", problem))
             }
-            bus::connect::ConnectError::Credentials(_) => ConfigError::new(setting, problem).into(),
+            bus::connect::ConnectError::Setting(wrong) => wrong.into(),
         }
     })?;
     readiness.set("nats", true);
@@ -186,6 +196,7 @@ async fn endpoints(service: &Service) -> Result<Server, String> {
     server.endpoint(ROOMS_MOST, endpoint!(service, room)).await?;
     server.endpoint(AUDIENCES_MOST, endpoint!(service, audience)).await?;
     server.endpoint(COUNTS_MOST, endpoint!(service, unread)).await?;
+    server.endpoint(TIMELINES_MOST, endpoint!(service, timeline)).await?;
     server.endpoint(READS_MOST, endpoint!(service, conversation)).await?;
     server.endpoint(READS_MOST, endpoint!(service, conversations)).await?;
     server.endpoint(READS_MOST, endpoint!(service, history)).await?;

@@ -12,6 +12,7 @@ mod push;
 pub mod servers;
 mod service;
 pub mod token;
+mod trace;
 pub mod up;
 pub mod verify;
 

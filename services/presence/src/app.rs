@@ -7,7 +7,7 @@ use anyhow::Context;
 use bus::rpc::Server;
 use bus::subjects::PRESENCE_SERVICE;
 use bus::{Bus, streams};
-use config::{Config, ConfigError};
+use config::Config;
 use lifecycle::{Readiness, Shutdown, Tasks, Unavailable, admin};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -29,7 +29,7 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Runs the service until the shutdown: `admin` is the private listener for probes and metrics.
 ///
 /// # Errors
-/// [`ConfigError`] and [`Unavailable`] at the start; afterwards only when a part of the service crashes.
+/// [`config::ConfigError`] and [`Unavailable`] at the start; afterwards only when a part of the service crashes.
 pub(crate) async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     telemetry::declare("presence", crate::metrics::TABLES);
     let readiness = Readiness::of("presence", &["nats", "statuses", "nodes", "endpoints"]);
@@ -58,12 +58,12 @@ pub(crate) async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) 
 async fn start(config: &Config, readiness: &Readiness) -> anyhow::Result<Service> {
     let bus = Bus::connect(&config.nats, PRESENCE_SERVICE).await.map_err(|error| {
         let text = error.to_string();
-        let (setting, problem) = text.split_once(": ").unwrap_or(("PARLEY_NATS__URL", &text));
+        let problem = text.strip_prefix("PARLEY_NATS__URL: ").unwrap_or(&text);
         match error {
             bus::connect::ConnectError::Unreachable { .. } => {
                 anyhow::Error::new(Unavailable::new("PARLEY_NATS__URL", problem))
             }
-            bus::connect::ConnectError::Credentials(_) => ConfigError::new(setting, problem).into(),
+            bus::connect::ConnectError::Setting(wrong) => wrong.into(),
         }
     })?;
     readiness.set("nats", true);

@@ -19,6 +19,8 @@ use crate::{badges, jobs, notifications, planner};
 
 /// Requests under way at once, of each kind; more wait in NATS.
 const REQUESTS_MOST: usize = 128;
+/// Readings of timelines: only operators ask for them.
+const FATES_MOST: usize = 4;
 /// How long a drain waits for requests under way.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long it waits for pushes under way; what is not done then comes again elsewhere.
@@ -73,19 +75,20 @@ pub(crate) async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) 
 async fn start(config: &Config, providers: Providers, readiness: &Readiness) -> anyhow::Result<Service> {
     let bus = Bus::connect(&config.nats, PUSH_SERVICE).await.map_err(|error| {
         let text = error.to_string();
-        let (setting, problem) = text.split_once(": ").unwrap_or(("PARLEY_NATS__URL", &text));
+        let problem = text.strip_prefix("PARLEY_NATS__URL: ").unwrap_or(&text);
         match error {
             bus::connect::ConnectError::Unreachable { .. } => {
                 anyhow::Error::new(Unavailable::new("PARLEY_NATS__URL", problem))
             }
-            bus::connect::ConnectError::Credentials(_) => ConfigError::new(setting, problem).into(),
+            bus::connect::ConnectError::Setting(wrong) => wrong.into(),
         }
     })?;
     readiness.set("nats", true);
     let started = Instant::now();
     loop {
         match ensure(&bus, config).await {
-            Ok(()) => break,
+            Ok(true) => break,
+            Ok(false) => tracing::info!("waiting for the message service to have made the log"),
             Err(error @ StreamsError::OtherPartitions { .. }) => {
                 let text = error.to_string();
                 let problem = text.strip_prefix("PARLEY_STREAM__PARTITIONS ").unwrap_or(&text);
@@ -102,9 +105,13 @@ async fn start(config: &Config, providers: Providers, readiness: &Readiness) -> 
     Ok(Service::new(bus, config.stream.clone(), config.push.clone(), providers))
 }
 
-async fn ensure(bus: &Bus, config: &Config) -> Result<(), StreamsError> {
-    streams::ensure(bus, &config.stream).await?;
-    streams::ensure_push(bus, &config.stream, &config.push).await
+/// Makes the streams of push once the log is there, which is the message service's.
+async fn ensure(bus: &Bus, config: &Config) -> Result<bool, StreamsError> {
+    if !streams::are_made(bus, &config.stream).await? {
+        return Ok(false);
+    }
+    streams::ensure_push(bus, &config.stream, &config.push).await?;
+    Ok(true)
 }
 
 async fn serve(service: Arc<Service>, readiness: &Readiness, tasks: &Tasks, shutdown: &Shutdown) -> anyhow::Result<()> {
@@ -174,6 +181,7 @@ async fn endpoints(service: &Arc<Service>) -> Result<Server, String> {
     server.endpoint(REQUESTS_MOST, endpoint!(service, devices)).await?;
     server.endpoint(REQUESTS_MOST, endpoint!(service, remove)).await?;
     server.endpoint(REQUESTS_MOST, endpoint!(service, info)).await?;
+    server.endpoint(FATES_MOST, endpoint!(service, fates)).await?;
     let bus = service.bus.clone();
     server
         .endpoint(REQUESTS_MOST, move |request| {

@@ -8,10 +8,12 @@ use std::time::Duration;
 use async_nats::{HeaderMap, Message, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use protocol::Timestamp;
 use serde::Serialize;
 
 use crate::Bus;
 use crate::log::{LogError, Record};
+use crate::subjects::{NODE_KEYS, PRESENCE_BUCKET};
 
 /// Most subjects that a server answers for in one request (nats-server's `maxAllowedResponses` is 1,024).
 pub const SUBJECTS_MOST: usize = 1_000;
@@ -92,6 +94,22 @@ async fn single(bus: &Bus, subject: String, payload: Bytes) -> Result<Option<Rec
 /// NATS did not answer in full, or the query matches more subjects than [`SUBJECTS_MOST`]
 /// ([`LogError::TooManySubjects`]).
 pub async fn batch(bus: &Bus, stream: &str, query: &Query) -> Result<Batch, LogError> {
+    let mut records = Vec::new();
+    let pending = replies(bus, stream, query, |reply| {
+        records.push(record(reply)?);
+        Ok(())
+    });
+    let pending = pending.await?;
+    Ok(Batch { records, pending })
+}
+
+/// Runs a batched query, and hands each reply to `take`. Returns how many entries did not fit.
+async fn replies(
+    bus: &Bus,
+    stream: &str,
+    query: &Query,
+    mut take: impl FnMut(Message) -> Result<(), LogError>,
+) -> Result<u64, LogError> {
     if !bus.is_up() {
         return Err(LogError::Away("not connected".into()));
     }
@@ -107,25 +125,64 @@ pub async fn batch(bus: &Bus, stream: &str, query: &Query) -> Result<Batch, LogE
         .publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, payload.into())
         .await
         .map_err(|error| away(&error))?;
-    let mut batch = Batch::default();
     loop {
         let next = tokio::time::timeout(REPLY_WAIT, replies.next()).await;
         let Ok(Some(reply)) = next else {
             return Err(LogError::Away("a direct get was not answered in full".into()));
         };
         match reply.status {
-            None => batch.records.push(record(reply)?),
+            None => take(reply)?,
             Some(status) if status.as_u16() == 204 => {
                 let pending = header(reply.headers.as_ref(), "Nats-Num-Pending");
-                batch.pending = pending.and_then(|text| text.parse().ok()).unwrap_or(0);
-                return Ok(batch);
+                return Ok(pending.and_then(|text| text.parse().ok()).unwrap_or(0));
             }
-            Some(StatusCode::NOT_FOUND) => return Ok(batch),
+            Some(StatusCode::NOT_FOUND) => return Ok(0),
             Some(status) if status.as_u16() == 413 => return Err(LogError::TooManySubjects),
             Some(StatusCode::NO_RESPONDERS) => return Err(LogError::Away("no such stream, or no leader".into())),
             Some(status) => return Err(LogError::Refused(status.to_string())),
         }
     }
+}
+
+/// Entries with the times at which the server stored them, of at most [`SUBJECTS_MOST`].
+///
+/// # Errors
+/// As of [`batch`].
+pub async fn timed(bus: &Bus, stream: &str, query: &Query) -> Result<Vec<(Record, Timestamp)>, LogError> {
+    let mut records = Vec::new();
+    let take = |reply: Message| {
+        let at = header(reply.headers.as_ref(), "Nats-Time-Stamp").and_then(Timestamp::parse);
+        let at = at.ok_or_else(|| LogError::Refused("a direct get was answered without a time".into()))?;
+        records.push((record(reply)?, at));
+        Ok(())
+    };
+    replies(bus, stream, query, take).await?;
+    Ok(records)
+}
+
+/// The ids of the connection nodes that the presence service takes to be alive.
+///
+/// # Errors
+/// As of [`batch`].
+pub async fn living_nodes(bus: &Bus) -> Result<Vec<String>, LogError> {
+    let bucket = format!("$KV.{PRESENCE_BUCKET}.");
+    let query = Query {
+        multi_last: vec![format!("{bucket}{NODE_KEYS}")],
+        batch: Some(SUBJECTS_MOST),
+        ..Query::default()
+    };
+    let mut nodes = Vec::new();
+    let take = |reply: Message| {
+        let headers = reply.headers.as_ref();
+        let gone = header(headers, "KV-Operation").is_some_and(|it| it != "PUT");
+        let expired = header(headers, "Nats-Marker-Reason").is_some();
+        let subject = record(reply)?.subject;
+        let node = subject.rsplit('.').next().filter(|_| !gone && !expired);
+        nodes.extend(node.map(str::to_owned));
+        Ok(())
+    };
+    replies(bus, &format!("KV_{PRESENCE_BUCKET}"), &query, take).await?;
+    Ok(nodes)
 }
 
 /// Subjects of one request of [`last_of_each`]: those without wildcards match one entry each at most.

@@ -172,7 +172,7 @@ fn parse(record: &Record) -> Option<Entry> {
     serde_json::from_slice(&record.payload)
         .inspect_err(|error| {
             metrics::counter!("parley_unreadable_total", "what" => "membership").increment(1);
-            tracing::warn!(%error, position = record.position, "skipped an unreadable membership");
+            tracing::warn!(error = %protocol::Quiet(error), position = record.position, "skipped an unreadable membership");
         })
         .ok()
 }

@@ -9,6 +9,7 @@ pub mod direct;
 pub mod directory;
 pub mod lag;
 pub mod log;
+mod login;
 mod membership;
 pub mod metrics;
 pub mod rpc;

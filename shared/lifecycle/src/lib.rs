@@ -4,12 +4,15 @@
 
 pub mod admin;
 mod exit;
+mod log_level;
+mod problem;
 mod readiness;
 mod service;
 mod shutdown;
 mod tasks;
 
 pub use exit::{EXIT_UNAVAILABLE, Unavailable, exit_code, report};
+pub use problem::problem;
 pub use readiness::{METRICS, Readiness};
 pub use service::{bind, main, run_service};
 pub use shutdown::Shutdown;

@@ -111,6 +111,7 @@ impl LongPoll {
             && let Some((event, live)) = self.feed.pop()
         {
             metrics::delivered(&DELIVERIES_POLL, &event, live);
+            let _span = event.delivery_span(&self.session, "http");
             let frame = event.frame_for(&self.session.user_id).as_str().to_owned();
             self.events.extend(RawValue::from_string(frame));
         }

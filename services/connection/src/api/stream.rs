@@ -102,6 +102,8 @@ enum Turn {
 impl EventStream {
     /// The next event; `None` ends the stream: the token has expired, or this node goes away.
     async fn next(&mut self) -> Option<sse::Event> {
+        // What was returned before is on its way, or the next would not be asked for.
+        self.session.queue().note_written();
         if let Some(event) = self.first.pop() {
             return Some(event);
         }
@@ -118,6 +120,7 @@ impl EventStream {
             if let Some((event, live)) = self.feed.pop() {
                 metrics::delivered(&DELIVERIES_SSE, &event, live);
                 self.note_place();
+                let _span = event.delivery_span(&self.session, "sse");
                 let frame = event.frame_for(&self.session.user_id);
                 let kind = event.kind.frame_type();
                 return Some(sse::Event::default().event(kind).id(&self.cursor).data(frame.as_str()));

@@ -9,6 +9,7 @@ pub mod lane;
 pub mod memberships;
 mod replay;
 mod resume;
+pub mod trace;
 pub mod user;
 pub mod window;
 
@@ -99,24 +100,31 @@ impl Hub {
     }
 
     /// Tails one lane for ever; the caller drops the future to end it.
-    pub async fn tail(self: Arc<Self>, index: usize, stream: config::Stream) {
+    pub async fn tail(self: Arc<Self>, index: usize) {
         let lane = &self.lanes[index];
         let start = Start {
             identity: lane.identity(),
             position: lane.dispatched(),
         };
         let bus = self.log.bus().clone();
-        bus::tail::follow(bus, lane.lane, stream, start, |event| match event {
-            TailEvent::Record { position, payload } => self.dispatch(index, position, &payload),
+        bus::tail::follow(bus, lane.lane, start, |event| match event {
+            TailEvent::Record {
+                position,
+                payload,
+                traceparent,
+            } => self.dispatch(index, position, &payload, traceparent.as_deref()),
             TailEvent::Reset(start) => self.reset(index, start),
         })
         .await;
     }
 
-    fn dispatch(&self, index: usize, position: u64, payload: &[u8]) {
+    fn dispatch(&self, index: usize, position: u64, payload: &[u8], traceparent: Option<&str>) {
         let lane = &self.lanes[index];
-        let event = match Event::parse(index, position, payload) {
-            Ok(event) => Arc::new(event),
+        let (event, _span) = match Event::parse(index, position, payload) {
+            Ok(mut event) => {
+                let span = event.dispatch_span(&lane.lane.stream(), traceparent);
+                (Arc::new(event), span)
+            }
             Err(error) => {
                 metrics::counter!("parley_unreadable_total", "what" => "event").increment(1);
                 tracing::warn!(%error, stream = lane.lane.stream(), position, "skipped a log entry");
@@ -274,6 +282,17 @@ impl Hub {
         self.user(id)
             .map(|user| user.sessions.read().clone())
             .unwrap_or_default()
+    }
+
+    /// The users on this node who take part in a conversation, of those that get what has this `seq`.
+    pub fn parties(&self, id: &ConversationId, seq: u64) -> Vec<Arc<User>> {
+        let mut users = Vec::new();
+        self.interest.each(id, |party| {
+            if party.since <= seq {
+                users.push(party.user.clone());
+            }
+        });
+        users
     }
 
     /// What happens while this reads is taken in by dispatch; see [`Memberships::set`].

@@ -7,6 +7,7 @@ mod catch_up;
 mod confirms;
 pub mod feed;
 pub mod frames;
+pub mod handed;
 pub mod handshake;
 pub mod limiter;
 mod live;

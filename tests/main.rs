@@ -10,6 +10,7 @@ mod asked_by_push;
 mod bad_input;
 mod catch_up;
 mod chat;
+mod clusters;
 mod configure;
 mod connect;
 mod conversations;

@@ -3,6 +3,7 @@
 mod api;
 mod broker;
 mod client;
+mod cluster;
 mod connect;
 mod deployment;
 pub mod faults;
@@ -28,6 +29,7 @@ mod wait;
 pub use api::{Api, Reply};
 pub use broker::Broker;
 pub use client::{Client, message};
+pub use cluster::Cluster;
 pub use deployment::Deployment;
 pub use frames::{Entry, What, is_durable};
 pub use groups::{Change, escaped};

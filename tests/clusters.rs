@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::harness::{Cluster, Deployment, Storm};
 
 /// Acks to wait for between two faults.
-const BETWEEN: usize = 200;
+const BETWEEN: usize = 100;
+/// Messages at once, forty times a second.
+const BURST: u32 = 2;
 
 async fn launch(cluster: &Cluster) -> Deployment {
     let start = Deployment::start().separate().replicas("connection=2,message=2");
@@ -17,7 +19,7 @@ async fn launch(cluster: &Cluster) -> Deployment {
 async fn killing_the_leaders_of_the_log_and_the_primary_loses_nothing() {
     let mut cluster = Cluster::start().await;
     let deployment = launch(&cluster).await;
-    let storm = Storm::gather(&deployment).await;
+    let storm = Storm::gather(&deployment).await.in_bursts_of(BURST);
     let faults = async {
         storm.acked(BETWEEN).await;
         for stream in ["CHAT_0", "CHAT_1"] {
@@ -44,7 +46,7 @@ async fn killing_the_leaders_of_the_log_and_the_primary_loses_nothing() {
 async fn a_server_that_stood_still_skips_nothing() {
     let cluster = Cluster::start().await;
     let deployment = launch(&cluster).await;
-    let storm = Storm::gather(&deployment).await;
+    let storm = Storm::gather(&deployment).await.in_bursts_of(BURST);
     let faults = async {
         storm.acked(BETWEEN).await;
         for stream in ["CHAT_0", "CHAT_1"] {

@@ -73,7 +73,9 @@ impl Cluster {
         );
         let first = ports::free(4 * MEMBERS as u16);
         let port = |kind: usize, number: usize| first + (kind * MEMBERS + number) as u16;
-        let routes: Vec<String> = (0..MEMBERS).map(|it| format!("nats://127.0.0.1:{}", port(1, it))).collect();
+        let routes: Vec<String> = (0..MEMBERS)
+            .map(|it| format!("nats://127.0.0.1:{}", port(1, it)))
+            .collect();
         let nats = (0..MEMBERS).map(|number| {
             let folder = folder(format!("nats-{number}"));
             let ports = [port(0, number), port(1, number), port(2, number)];
@@ -100,9 +102,16 @@ impl Cluster {
             monitors,
             mongod,
         };
-        cluster.nats.iter_mut().chain(&mut cluster.mongod).for_each(Server::start);
+        cluster
+            .nats
+            .iter_mut()
+            .chain(&mut cluster.mongod)
+            .for_each(Server::start);
         cluster.initiate().await;
-        until("JetStream to have a leader", PATIENCE, async || cluster.meta_leader().await).await;
+        until("JetStream to have a leader", PATIENCE, async || {
+            cluster.meta_leader().await
+        })
+        .await;
         cluster.primary().await;
         cluster
     }
@@ -115,7 +124,11 @@ impl Cluster {
     }
 
     fn nats_urls(&self) -> String {
-        let urls: Vec<String> = self.nats.iter().map(|it| format!("nats://127.0.0.1:{}", it.port)).collect();
+        let urls: Vec<String> = self
+            .nats
+            .iter()
+            .map(|it| format!("nats://127.0.0.1:{}", it.port))
+            .collect();
         urls.join(",")
     }
 
@@ -319,7 +332,14 @@ fn mongod_arguments(folder: &Path, port: u16) -> Vec<String> {
         "--setParameter=diagnosticDataCollectionEnabled=false",
     ];
     let fixed = fixed.into_iter().map(str::to_owned);
-    let own = ["--port", &port, "--dbpath", &db.display().to_string(), "--logpath", &log.display().to_string()]
-        .map(str::to_owned);
+    let own = [
+        "--port",
+        &port,
+        "--dbpath",
+        &db.display().to_string(),
+        "--logpath",
+        &log.display().to_string(),
+    ]
+    .map(str::to_owned);
     fixed.chain(own).collect()
 }

@@ -6,6 +6,8 @@ use async_nats::jetstream;
 use async_nats::{Client, ConnectOptions, Event};
 use tokio::sync::watch;
 
+use crate::ends::Ends;
+
 /// A connected client with its JetStream context. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Bus {
@@ -14,6 +16,7 @@ pub struct Bus {
     /// JetStream.
     pub jetstream: jetstream::Context,
     connections: watch::Receiver<Link>,
+    pub(crate) ends: Ends,
 }
 
 /// State of the link, and how often it came up: readers of streams start again on every change.
@@ -101,6 +104,7 @@ impl Bus {
                 client,
                 jetstream,
                 connections,
+                ends: Ends::default(),
             }
         }))
     }
@@ -108,6 +112,11 @@ impl Bus {
     /// Whether the link is up right now; requests that cannot be sent are refused at once instead of queued.
     pub fn is_up(&self) -> bool {
         self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// Whether this is one server of several: streams may have copies, and answers may be old.
+    pub fn is_clustered(&self) -> bool {
+        self.client.server_info().cluster.is_some_and(|it| !it.is_empty())
     }
 
     /// Changes of the link from now on.

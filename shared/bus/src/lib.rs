@@ -7,12 +7,16 @@ pub mod batch;
 pub mod connect;
 pub mod direct;
 pub mod directory;
+pub mod durable;
+mod ends;
+pub mod leader;
 pub mod log;
 mod membership;
 pub mod rpc;
 pub mod streams;
 pub mod subjects;
 pub mod tail;
+mod whole;
 pub mod write;
 
 pub use connect::Bus;

@@ -4,12 +4,14 @@
 //! sequence. async-nats has one too; ours checks at each start that the stream is still the same one, since a stream
 //! deleted and made anew would otherwise be waited on in silence until it had grown past the old position.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, push};
 use async_nats::{Message, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use tokio::time::Instant;
 
 use crate::subjects::Lane;
 use crate::{Bus, streams};
@@ -43,19 +45,28 @@ const SILENCE: Duration = Duration::from_secs(6);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Between looks at the stream's identity.
 const LOOK: Duration = Duration::from_millis(500);
+/// Looks without progress after which the consumer is made again: a second.
+const STUCK_LOOKS: u32 = 2;
+/// How long a stream of a cluster may end before the follower without being another one: a server that was cut off, or has
+/// just come back, answers with what it knew until the others have told it more.
+const BELIEVED: Duration = Duration::from_secs(20);
 
 /// Follows a lane from `start` and hands each event to `on`, for ever; the caller ends it by dropping the future.
 pub async fn follow(bus: Bus, lane: Lane, stream: config::Stream, start: Start, mut on: impl FnMut(TailEvent)) {
     let mut at = start;
+    let mut short = Short::default();
     loop {
         let mut link = bus.link();
-        match check(&bus, lane, &stream, &mut at).await {
+        match check(&bus, lane, &stream, &mut at, &mut short).await {
             Ok(None) => {
+                let reached = AtomicU64::new(at.position);
                 let ended = tokio::select! {
-                    ended = consume(&bus, lane, &mut at.position, &mut on) => ended,
+                    ended = consume(&bus, lane, &reached, &mut on) => ended,
                     _ = link.changed() => "the link changed".to_owned(),
-                    () = another(&bus, lane, at.identity) => "the stream is another one".to_owned(),
+                    reason = watch(&bus, lane, at.identity, &reached) => reason.to_owned(),
+                    () = short.wait() => "the stream ended before this".to_owned(),
                 };
+                at.position = reached.into_inner();
                 tracing::info!(
                     stream = lane.stream(),
                     position = at.position,
@@ -74,17 +85,72 @@ pub async fn follow(bus: Bus, lane: Lane, stream: config::Stream, start: Start, 
     }
 }
 
-/// Waits until the stream is gone or another one. The server does not tell the consumer's owner, and cursors of the old
-/// stream are taken until it is noticed.
-async fn another(bus: &Bus, lane: Lane, identity: u64) {
+/// Since when the stream has ended before the follower, by all that its leader says.
+#[derive(Debug, Default)]
+struct Short(Option<Instant>);
+
+impl Short {
+    /// Whether the stream has lost what the follower has seen: in a cluster only if it says so for long.
+    fn has_lost(&mut self, ends_before: bool, clustered: bool, now: Instant) -> bool {
+        if !ends_before {
+            self.0 = None;
+            return false;
+        }
+        let since = *self.0.get_or_insert(now);
+        let lost = !clustered || now.duration_since(since) >= BELIEVED;
+        if lost {
+            self.0 = None;
+        }
+        lost
+    }
+
+    /// Until it is worth another look; for ever where all is well.
+    async fn wait(&self) {
+        match self.0 {
+            Some(_) => tokio::time::sleep(LOOK).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Waits until the stream is gone or another one, which the server does not tell the consumer's owner, so that cursors of the
+/// old stream are taken until it is noticed; or until it goes on and the consumer does not: the server that held it has died,
+/// of several, or is behind.
+async fn watch(bus: &Bus, lane: Lane, identity: u64, reached: &AtomicU64) -> &'static str {
+    let mut stuck = Stuck::default();
     loop {
         tokio::time::sleep(LOOK).await;
         match streams::state(bus, &lane.stream()).await {
-            Ok(Some(state)) if state.identity == identity => {}
-            Ok(_) => return,
+            Ok(Some(state)) if state.identity == identity => {
+                if stuck.look(reached.load(Ordering::Relaxed), state.last) {
+                    return "the consumer does not go on";
+                }
+            }
+            Ok(_) => return "the stream is another one",
             // Whoever consumes finds out what is wrong with the link.
             Err(_) => {}
         }
+    }
+}
+
+/// Looks in a row at which there was more, and nothing of it had come since the one before.
+#[derive(Debug, Default)]
+struct Stuck {
+    at: Option<u64>,
+    looks: u32,
+}
+
+impl Stuck {
+    /// Whether it is time to begin anew.
+    fn look(&mut self, reached: u64, end: u64) -> bool {
+        let at = Some(reached).filter(|_| end > reached);
+        self.looks = if at.is_some() && at == self.at {
+            self.looks + 1
+        } else {
+            0
+        };
+        self.at = at;
+        self.looks >= STUCK_LOOKS
     }
 }
 
@@ -94,12 +160,14 @@ async fn check(
     lane: Lane,
     stream: &config::Stream,
     at: &mut Start,
+    short: &mut Short,
 ) -> Result<Option<Start>, streams::StreamsError> {
     let Some(state) = streams::state(bus, &lane.stream()).await? else {
         streams::ensure(bus, stream).await?;
-        return Box::pin(check(bus, lane, stream, at)).await;
+        return Box::pin(check(bus, lane, stream, at, short)).await;
     };
-    let same = state.identity == at.identity && at.position <= state.last;
+    let ends_before = state.identity == at.identity && state.last < at.position;
+    let same = state.identity == at.identity && !short.has_lost(ends_before, bus.is_clustered(), Instant::now());
     // The receipts keep one entry a subject, so that old sequences vanish without anything being lost.
     let whole = lane == Lane::Receipts || state.first <= at.position + 1;
     if same && whole {
@@ -118,7 +186,8 @@ async fn check(
 }
 
 /// Consumes until something is doubtful, and says what.
-async fn consume(bus: &Bus, lane: Lane, position: &mut u64, on: &mut impl FnMut(TailEvent)) -> String {
+async fn consume(bus: &Bus, lane: Lane, reached: &AtomicU64, on: &mut impl FnMut(TailEvent)) -> String {
+    let mut position = reached.load(Ordering::Relaxed);
     let inbox = bus.client.new_inbox();
     let mut messages = match bus.client.subscribe(inbox.clone()).await {
         Ok(messages) => messages,
@@ -127,7 +196,7 @@ async fn consume(bus: &Bus, lane: Lane, position: &mut u64, on: &mut impl FnMut(
     let config = push::Config {
         deliver_subject: inbox,
         deliver_policy: DeliverPolicy::ByStartSequence {
-            start_sequence: *position + 1,
+            start_sequence: position + 1,
         },
         ack_policy: AckPolicy::None,
         replay_policy: ReplayPolicy::Instant,
@@ -162,7 +231,12 @@ async fn consume(bus: &Bus, lane: Lane, position: &mut u64, on: &mut impl FnMut(
             return format!("a gap: {consumer_sequence} after {delivered}");
         }
         delivered = consumer_sequence;
-        *position = stream_sequence;
+        if stream_sequence <= position {
+            // A copy of the stream that is behind may begin earlier than it was asked to.
+            continue;
+        }
+        position = stream_sequence;
+        reached.store(position, Ordering::Relaxed);
         on(TailEvent::Record {
             position: stream_sequence,
             payload: message.payload,
@@ -210,6 +284,34 @@ fn sequences(reply: &str) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_that_ends_before_its_follower_is_lost_at_once_or_in_a_cluster_after_a_while() {
+        let now = Instant::now();
+        assert!(Short::default().has_lost(true, false, now));
+        let mut short = Short::default();
+        assert!(!short.has_lost(true, true, now) && !short.has_lost(true, true, now + BELIEVED / 2));
+        assert!(
+            !short.has_lost(false, true, now + BELIEVED),
+            "it was told more meanwhile"
+        );
+        assert!(!short.has_lost(true, true, now + BELIEVED), "this begins anew");
+        assert!(short.has_lost(true, true, now + BELIEVED * 2));
+    }
+
+    #[test]
+    fn a_consumer_is_stuck_that_does_not_move_while_the_stream_does() {
+        let mut stuck = Stuck::default();
+        assert!(!stuck.look(5, 7) && !stuck.look(5, 9), "one look is no proof");
+        assert!(stuck.look(5, 9));
+        let mut slow = Stuck::default();
+        assert!(
+            !slow.look(5, 9) && !slow.look(6, 9) && !slow.look(7, 9) && !slow.look(8, 9),
+            "it moves"
+        );
+        let mut idle = Stuck::default();
+        assert!((0..5).all(|_| !idle.look(9, 9)));
+    }
 
     #[test]
     fn sequences_are_read_from_both_forms_of_a_reply_subject() {

@@ -59,6 +59,7 @@ mod rooms;
 mod send;
 mod since;
 mod sse;
+mod stale;
 mod start;
 mod tokens;
 mod transports;

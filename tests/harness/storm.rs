@@ -155,6 +155,22 @@ impl<'a> Storm<'a> {
         until(&format!("{more} more acks"), RECOVERY, reached).await;
     }
 
+    /// Waits until hardly anything waits for its ack any more: what a fault held up has gone through.
+    pub async fn settled(&self) {
+        let pending = || self.apps.iter().map(|(_, app)| app.pending()).sum::<usize>();
+        until("the backlog to go", RECOVERY * 2, async || {
+            (pending() < 4 * self.burst as usize).then_some(())
+        })
+        .await;
+    }
+
+    /// How long all messages waited for their acks that were written since then, the shortest wait first.
+    pub fn waits_since(&self, since: Instant) -> Vec<Duration> {
+        let mut waits: Vec<Duration> = self.apps.iter().flat_map(|(_, app)| app.waits_since(since)).collect();
+        waits.sort();
+        waits
+    }
+
     pub fn total_acked(&self) -> usize {
         self.apps.iter().map(|(_, app)| app.acked()).sum()
     }

@@ -84,12 +84,12 @@ async fn store_after(log: &Log, user: &UserId, told: &Membership, mut last: Opti
     Err(LogError::Away("the directory entry kept changing".into()))
 }
 
-/// One membership, if there ever was one.
+/// One membership, if there ever was one, by the leader's word.
 ///
 /// # Errors
 /// [`LogError::Away`].
 pub async fn find(bus: &Bus, user: &UserId, id: &ConversationId) -> Result<Option<Membership>, LogError> {
-    let record = direct::last(bus, MEMBERS_STREAM, &subjects::membership(user, id)).await?;
+    let record = leader::last(bus, MEMBERS_STREAM, &subjects::membership(user, id)).await?;
     Ok(record.as_ref().and_then(parse).map(|it| it.membership))
 }
 

@@ -14,29 +14,47 @@ use crate::streams::{StreamsError, state};
 pub const RECENT: Duration = Duration::from_millis(100);
 
 /// A stream's last sequence as of at most [`RECENT`] ago, by its leader: what a read must at least cover that is of no copy
-/// which lags. However many ask, it is one reading; 0 where there is no such stream.
+/// which lags. However many ask, it is one reading, and one failure; 0 where there is no such stream.
 ///
 /// # Errors
 /// NATS did not answer.
 pub async fn recent_end(bus: &Bus, stream: &str) -> Result<u64, StreamsError> {
+    let arrived = Instant::now();
     let end = bus.ends.of(stream);
-    let mut end = end.lock().await;
-    if let Some((at, last)) = *end
-        && at.elapsed() < RECENT
-    {
-        return Ok(last);
+    let mut known = end.lock().await;
+    if let Some(reading) = &*known {
+        match &reading.last {
+            Ok(last) if reading.begun >= arrived || reading.begun.elapsed() < RECENT => return Ok(*last),
+            Err(reason) if reading.begun >= arrived => {
+                return Err(StreamsError::Failed {
+                    doing: "reading a stream's end",
+                    reason: reason.clone(),
+                });
+            }
+            _ => {}
+        }
     }
-    let asked = Instant::now();
-    let last = state(bus, stream).await?.map_or(0, |it| it.last);
-    *end = Some((asked, last));
-    Ok(last)
+    let begun = Instant::now();
+    let read = state(bus, stream).await.map(|it| it.map_or(0, |it| it.last));
+    *known = Some(Reading {
+        begun,
+        last: read.as_ref().map(|it| *it).map_err(ToString::to_string),
+    });
+    read
+}
+
+/// What came of asking for an end.
+#[derive(Debug)]
+struct Reading {
+    begun: Instant,
+    last: Result<u64, String>,
 }
 
 /// Ends of streams as they were read last.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ends(Arc<Mutex<HashMap<String, Arc<End>>>>);
 
-type End = tokio::sync::Mutex<Option<(Instant, u64)>>;
+type End = tokio::sync::Mutex<Option<Reading>>;
 
 impl Ends {
     fn of(&self, stream: &str) -> Arc<End> {

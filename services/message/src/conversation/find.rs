@@ -22,7 +22,7 @@ impl Service {
         let mut found = None;
         while low <= high {
             let middle = low + (high - low) / 2;
-            let place = (middle, Reach::Entry(last.position));
+            let place = (middle, Reach::Position(last.position));
             let next = self
                 .log
                 .from(conversation.lane, &conversation.subject, place, 1, BYTES_MOST);

@@ -102,8 +102,7 @@ impl Service {
             from = record.position;
         }
         while ring.last() < up_to {
-            // Up to the head that is known here: its entry is there, or later ones are.
-            let place = (from, Reach::Entry(state.head.position));
+            let place = (from, Reach::Position(state.head.position));
             let read = self
                 .log
                 .from(conversation.lane, &conversation.subject, place, BATCH, BATCH_BYTES);

@@ -131,11 +131,11 @@ async fn stand_still(cluster: &mut Cluster, storm: &Storm<'_>) {
 }
 
 async fn lose_quorum(cluster: &mut Cluster, storm: &Storm<'_>) {
-    let fault = Fault::begin(storm, "two of three NATS servers away for 5 s");
+    let fault = Fault::begin(storm, "two of three NATS servers away for 6 s");
     cluster.kill_nats(0);
     cluster.kill_nats(1);
     // What was under way is answered by then.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let acked = storm.total_acked();
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(storm.total_acked(), acked, "acked without a majority");

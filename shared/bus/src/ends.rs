@@ -38,7 +38,7 @@ pub async fn recent_end(bus: &Bus, stream: &str) -> Result<u64, StreamsError> {
     let read = state(bus, stream).await.map(|it| it.map_or(0, |it| it.last));
     *known = Some(Reading {
         begun,
-        last: read.as_ref().map(|it| *it).map_err(ToString::to_string),
+        last: read.as_ref().copied().map_err(|error| error.to_string()),
     });
     read
 }

@@ -4,6 +4,7 @@ mod api;
 mod broker;
 mod client;
 mod cluster;
+mod cluster_files;
 mod connect;
 mod deployment;
 pub mod faults;

@@ -7,6 +7,7 @@ pub mod batch;
 pub mod connect;
 pub mod direct;
 pub mod directory;
+mod doubt;
 pub mod durable;
 mod ends;
 pub mod leader;

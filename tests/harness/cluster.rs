@@ -192,24 +192,13 @@ impl Cluster {
         number_of(cluster["leader"].as_str().filter(|_| whole)?)
     }
 
-    /// Every stream and its leader, as the first running server sees it.
-    async fn leaders(&self) -> Option<Vec<(String, Option<usize>, bool)>> {
-        let answer = self.ask("jsz?accounts=true&streams=true&consumers=true").await?;
-        let streams = answer["account_details"][0]["stream_detail"].as_array()?.clone();
-        let leader = |it: &Value| it["cluster"]["leader"].as_str().and_then(number_of);
-        let current = |it: &Value| {
-            let replicas = it["cluster"]["replicas"].as_array();
-            replicas.is_some_and(|all| all.len() == MEMBERS - 1 && all.iter().all(|it| it["current"] == true))
-        };
-        let name = |it: &Value| it["name"].as_str().unwrap_or_default().to_owned();
-        Some(streams.iter().map(|it| (name(it), leader(it), current(it))).collect())
-    }
-
     /// The NATS server that leads a stream.
     pub async fn leader(&self, stream: &str) -> usize {
         until(&format!("a leader of {stream}"), PATIENCE, async || {
-            let leaders = self.leaders().await?;
-            let leader = leaders.into_iter().find(|it| it.0 == stream)?.1?;
+            let answer = self.ask("jsz?accounts=true&streams=true").await?;
+            let streams = answer["account_details"][0]["stream_detail"].as_array()?;
+            let found = streams.iter().find(|it| it["name"] == stream)?;
+            let leader = number_of(found["cluster"]["leader"].as_str()?)?;
             self.nats[leader].child.as_ref().map(|_| leader)
         })
         .await

@@ -7,6 +7,10 @@ pub mod batch;
 pub mod connect;
 pub mod direct;
 pub mod directory;
+mod doubt;
+pub mod durable;
+mod ends;
+pub mod leader;
 pub mod log;
 mod login;
 mod membership;
@@ -14,6 +18,7 @@ pub mod rpc;
 pub mod streams;
 pub mod subjects;
 pub mod tail;
+mod whole;
 pub mod write;
 
 pub use connect::Bus;

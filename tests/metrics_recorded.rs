@@ -17,6 +17,7 @@ static CRATES: [(&str, &[Table]); 7] = [
         &[
             bus::metrics::METRICS,
             bus::metrics::TAIL,
+            bus::metrics::READ,
             bus::metrics::APPEND,
             bus::metrics::BATCH,
             bus::metrics::LAG,

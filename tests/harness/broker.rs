@@ -87,6 +87,18 @@ impl Broker {
         .await;
     }
 
+    /// The stream that holds a conversation's entries.
+    pub async fn stream_of(&self, conversation: &str) -> String {
+        let filter = json!({"subjects_filter": format!("chat.log.*.{conversation}")});
+        for stream in self.log_streams().await {
+            let info = self.ask(&format!("STREAM.INFO.{stream}"), &filter).await;
+            if info["state"]["subjects"].as_object().is_some_and(|it| !it.is_empty()) {
+                return stream;
+            }
+        }
+        panic!("the log does not know the conversation");
+    }
+
     /// Appends an entry to a conversation's log, as a service of any version might.
     pub async fn append(&self, conversation: &str, entry: &Value) {
         let filter = json!({"subjects_filter": format!("chat.log.*.{conversation}")});

@@ -148,7 +148,10 @@ impl Deployment {
 
     /// Asserts that `parley verify` finds MongoDB equal to the log.
     pub async fn verify(&self) {
-        let output = self.parley(&["verify"]).await;
+        let servers = ["--nats", "--mongodb"].into_iter();
+        let servers = servers.filter_map(|it| Some([it, self.start.option(it)?]));
+        let args: Vec<&str> = ["verify"].into_iter().chain(servers.flatten()).collect();
+        let output = self.parley(&args).await;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         assert_eq!(output.status.code(), Some(0), "parley verify: {out}{err}");

@@ -21,6 +21,8 @@ pub struct Memory {
     pub cursor: Option<String>,
     pub pending: Vec<Pending>,
     pub acked: usize,
+    /// When each acked message was written, and how long it waited for its ack.
+    pub waits: Vec<(Instant, Duration)>,
     /// Errors that no repetition mends.
     pub refused: Vec<Value>,
     /// The highest `seq` of each conversation that came.
@@ -35,6 +37,7 @@ pub struct Pending {
     conversation: String,
     text: String,
     retry: bool,
+    written: Instant,
     due: Instant,
 }
 
@@ -57,6 +60,7 @@ impl Memory {
             conversation: conversation.into(),
             text,
             retry: false,
+            written: Instant::now(),
             due: Instant::now(),
         });
     }
@@ -78,9 +82,13 @@ impl Memory {
             }
             "checkpoint" => self.take_cursor(&frame),
             "message:ack" => {
-                let before = self.pending.len();
-                self.pending.retain(|it| frame["client_id"] != it.client_id.as_str());
-                self.acked += before - self.pending.len();
+                let acked = self
+                    .pending
+                    .extract_if(.., |it| frame["client_id"] == it.client_id.as_str());
+                for it in acked {
+                    self.acked += 1;
+                    self.waits.push((it.written, it.written.elapsed()));
+                }
             }
             "error" if frame["ref"] == MARK => self.marked.clear(),
             "error" => self.on_error(&frame),

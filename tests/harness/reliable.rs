@@ -73,6 +73,13 @@ impl Reliable {
         self.state.memory.lock().unwrap().acked
     }
 
+    /// How long those messages waited for their acks that were written since then.
+    pub fn waits_since(&self, since: Instant) -> Vec<Duration> {
+        let memory = self.state.memory.lock().unwrap();
+        let waits = memory.waits.iter().filter(|it| it.0 >= since);
+        waits.map(|it| it.1).collect()
+    }
+
     /// Waits until everything is acked.
     ///
     /// # Panics

@@ -34,6 +34,8 @@ pub struct Storm<'a> {
     rooms: Vec<StormRoom>,
     /// Of the first user, who is in every room: from before everything.
     origin: String,
+    /// Messages at once.
+    burst: u32,
 }
 
 struct StormRoom {
@@ -61,6 +63,7 @@ impl<'a> Storm<'a> {
             apps,
             rooms: Vec::new(),
             origin,
+            burst: BURST,
         };
         storm.found(&[0, 1, 2, 3, 4], &[0, 1, 2, 3, 4]).await;
         storm.found(&[2, 0, 3], &[2, 0, 3]).await;
@@ -72,6 +75,12 @@ impl<'a> Storm<'a> {
         });
         storm.found(&[0, 2, 3], &[0, 2]).await;
         storm
+    }
+
+    /// So many messages at once instead of ten: for servers that write each of them to three disks.
+    pub fn in_bursts_of(mut self, burst: u32) -> Self {
+        self.burst = burst;
+        self
     }
 
     async fn found(&mut self, founders: &[usize], talkers: &[usize]) {
@@ -101,7 +110,7 @@ impl<'a> Storm<'a> {
             if over.load(Ordering::Relaxed) {
                 return;
             }
-            (0..BURST).for_each(|number| self.send_one(burst * BURST + number));
+            (0..self.burst).for_each(|number| self.send_one(burst * self.burst + number));
         }
     }
 
@@ -144,6 +153,22 @@ impl<'a> Storm<'a> {
         let goal = self.total_acked() + more;
         let reached = async || (self.total_acked() >= goal).then_some(());
         until(&format!("{more} more acks"), RECOVERY, reached).await;
+    }
+
+    /// Waits until hardly anything waits for its ack any more: what a fault held up has gone through.
+    pub async fn settled(&self) {
+        let pending = || self.apps.iter().map(|(_, app)| app.pending()).sum::<usize>();
+        until("the backlog to go", RECOVERY * 2, async || {
+            (pending() < 4 * self.burst as usize).then_some(())
+        })
+        .await;
+    }
+
+    /// How long all messages waited for their acks that were written since then, the shortest wait first.
+    pub fn waits_since(&self, since: Instant) -> Vec<Duration> {
+        let mut waits: Vec<Duration> = self.apps.iter().flat_map(|(_, app)| app.waits_since(since)).collect();
+        waits.sort();
+        waits
     }
 
     pub fn total_acked(&self) -> usize {

@@ -191,5 +191,6 @@ pub static TABLES: &[Table] = &[
     lifecycle::METRICS,
     bus::metrics::METRICS,
     bus::metrics::TAIL,
+    bus::metrics::READ,
     bus::metrics::BATCH,
 ];

@@ -123,6 +123,7 @@ pub const TABLES: &[Table] = &[
     METRICS,
     lifecycle::METRICS,
     bus::metrics::METRICS,
+    bus::metrics::READ,
     bus::metrics::APPEND,
     bus::metrics::LAG,
 ];

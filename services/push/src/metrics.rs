@@ -153,4 +153,10 @@ pub const METRICS: Table = &[
 ];
 
 /// What this process records as a replica of this service.
-pub const TABLES: &[Table] = &[METRICS, lifecycle::METRICS, bus::metrics::METRICS, bus::metrics::LAG];
+pub const TABLES: &[Table] = &[
+    METRICS,
+    lifecycle::METRICS,
+    bus::metrics::METRICS,
+    bus::metrics::READ,
+    bus::metrics::LAG,
+];

@@ -9,6 +9,7 @@ use config::ConfigError;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::ends::Ends;
 use crate::{login, subjects};
 
 /// A connected client with its JetStream context. Cheap to clone.
@@ -19,6 +20,7 @@ pub struct Bus {
     /// JetStream.
     pub jetstream: jetstream::Context,
     connections: watch::Receiver<Link>,
+    pub(crate) ends: Ends,
 }
 
 /// State of the link, and how often it came up: readers of streams start again on every change.
@@ -115,6 +117,7 @@ impl Bus {
                 client,
                 jetstream,
                 connections,
+                ends: Ends::default(),
             }
         }))
     }
@@ -122,6 +125,11 @@ impl Bus {
     /// Whether the link is up right now; requests that cannot be sent are refused at once instead of queued.
     pub fn is_up(&self) -> bool {
         self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// Whether this is one server of several: streams may have copies, and answers may be old.
+    pub fn is_clustered(&self) -> bool {
+        self.client.server_info().cluster.is_some_and(|it| !it.is_empty())
     }
 
     /// Changes of the link from now on.

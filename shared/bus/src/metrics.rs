@@ -87,6 +87,19 @@ pub const TAIL: Table = &[
     ),
 ];
 
+/// Of services that read streams which have several copies.
+pub const READ: Table = &[
+    Metric::counter(
+        "parley_stale_reads_total",
+        "Answers to reads that prove too little, since the copy that gave them may be behind; they are asked for again.",
+    )
+    .with(&[Label::of("what", &["entries", "lasts"])]),
+    Metric::counter(
+        "parley_leader_reads_total",
+        "Reads that were put to a stream's leader because no copy's answer could have been trusted.",
+    ),
+];
+
 /// Of services that append to the log with [`crate::Log::append`].
 pub const APPEND: Table = &[
     Metric::histogram(

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::{AckKind, Message as Entry};
+use bus::durable;
 use bus::subjects::PUSH_JOBS_STREAM;
 use futures_util::StreamExt;
 use lifecycle::Shutdown;
@@ -258,11 +259,9 @@ impl Fetcher {
     }
 
     async fn open(&self) -> Result<PullConsumer, String> {
-        let stream = self.service.bus.jetstream.get_stream_no_info(PUSH_JOBS_STREAM).await;
-        let stream = stream.map_err(|error| error.to_string())?;
         let name = self.state.lane.consumer();
         let config = pull::Config {
-            durable_name: Some(name.clone()),
+            durable_name: Some(name),
             filter_subject: self.state.lane.subject(),
             ack_policy: AckPolicy::Explicit,
             ack_wait: ACK_WAIT,
@@ -270,8 +269,7 @@ impl Fetcher {
             num_replicas: self.service.stream.replicas,
             ..Default::default()
         };
-        let made = stream.get_or_create_consumer(&name, config).await;
-        made.map_err(|error| error.to_string())
+        durable::open(&self.service.bus, PUSH_JOBS_STREAM, config).await
     }
 }
 

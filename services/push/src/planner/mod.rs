@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use bus::Lane;
+use bus::{Lane, durable};
 use futures_util::StreamExt;
 use lifecycle::Shutdown;
 use tokio::sync::Semaphore;
@@ -165,11 +165,6 @@ pub(crate) async fn consumer(
     name: &str,
     filter: String,
 ) -> Result<async_nats::jetstream::consumer::PullConsumer, String> {
-    let stream = service.bus.jetstream.get_stream_no_info(lane.stream()).await;
-    let stream = stream.map_err(|error| error.to_string())?;
-    if let Ok(consumer) = stream.get_consumer::<pull::Config>(name).await {
-        return Ok(consumer);
-    }
     let start = std::time::SystemTime::now() - PAST.min(service.settings.ttl);
     let config = pull::Config {
         durable_name: Some(name.to_owned()),
@@ -183,6 +178,5 @@ pub(crate) async fn consumer(
         num_replicas: service.stream.replicas,
         ..Default::default()
     };
-    let made = stream.get_or_create_consumer(name, config).await;
-    made.map_err(|error| error.to_string())
+    durable::open(&service.bus, &lane.stream(), config).await
 }

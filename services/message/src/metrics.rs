@@ -128,15 +128,17 @@ pub const TABLES: &[Table] = &[
     bus::metrics::LAG,
 ];
 
-/// Shows for how long the oldest entry of a lane has waited for the projector.
+/// Shows for how long the oldest entry of a lane has waited for the projector. Where that cannot be read, what was shown
+/// stands.
 pub(crate) async fn show_age(log: &Log, lane: Lane, lag: Lag) {
-    let oldest = match bus::lag::oldest(log, lane, lag).await {
-        Ok(oldest) if lag.messages > 0 => oldest,
-        Ok(_) => None,
-        // Nothing is known: what was known stands.
-        Err(_) => return,
-    };
-    let accepted = oldest.and_then(|it| envelope::decode(&it.payload).ok().map(|(_, head)| head.timestamp));
-    let age_ms = accepted.map_or(0, |at| Timestamp::now().as_millis() - at.as_millis());
-    metrics::gauge!("parley_projector_lag_seconds", "stream" => lane.stream()).set(age_ms.max(0) as f64 / 1e3);
+    let shown = metrics::gauge!("parley_projector_lag_seconds", "stream" => lane.stream());
+    if lag.messages == 0 {
+        return shown.set(0.0);
+    }
+    if let Ok(Some(oldest)) = bus::lag::oldest(log.bus(), lane, lag).await
+        && let Ok((_, head)) = envelope::decode(&oldest.payload)
+    {
+        let age_ms = Timestamp::now().as_millis() - head.timestamp.as_millis();
+        shown.set(age_ms.max(0) as f64 / 1e3);
+    }
 }

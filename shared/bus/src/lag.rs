@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::direct::{self, Query};
 use crate::subjects::Lane;
 use crate::{Bus, LogError, Record};
 
@@ -67,11 +68,17 @@ where
     }
 }
 
-/// The oldest entry of a lane that a consumer has not acked.
+/// The oldest entry of a lane that a consumer has not acked, as any copy of the stream tells.
 ///
 /// # Errors
 /// [`LogError::Away`].
-pub async fn oldest(log: &crate::Log, lane: Lane, lag: Lag) -> Result<Option<Record>, LogError> {
-    let found = log.from(lane, &lane.wildcard(), lag.floor + 1, 1, 64 * 1024).await?;
+pub async fn oldest(bus: &Bus, lane: Lane, lag: Lag) -> Result<Option<Record>, LogError> {
+    let query = Query {
+        seq: Some(lag.floor + 1),
+        next_by_subj: Some(lane.wildcard()),
+        batch: Some(1),
+        ..Query::default()
+    };
+    let found = direct::batch(bus, &lane.stream(), &query).await?;
     Ok(found.records.into_iter().next())
 }

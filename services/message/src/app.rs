@@ -30,6 +30,10 @@ const AUDIENCES_MOST: usize = 256;
 const COUNTS_MOST: usize = 4;
 /// How long a drain waits for requests under way.
 const GRACE: Duration = Duration::from_secs(4);
+/// How long it waits for the projectors' last batches after that; what is not acked then comes again elsewhere. A stopped
+/// replica is gone after [`GRACE`] + [`DRAIN`] + [`FLUSH`], seven seconds, at the latest.
+const DRAIN: Duration = Duration::from_secs(2);
+const FLUSH: Duration = Duration::from_secs(1);
 /// How often the streams' identities are compared with those known.
 const WATCH: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(200);
@@ -45,15 +49,26 @@ pub async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyh
     let probes = Tasks::new(shutdown.clone());
     probes.spawn("admin", admin::serve(admin, readiness.clone(), last.clone()));
     let tasks = Tasks::new(shutdown.clone());
+    let mut bus = None;
     let served = tokio::select! {
         started = start(&config, &readiness) => match started {
-            Ok(service) => serve(service, &readiness, &tasks, &shutdown).await,
+            Ok(service) => {
+                bus = Some(service.log.bus().clone());
+                serve(service, &readiness, &tasks, &shutdown).await
+            }
             Err(error) => Err(error),
         },
         () = shutdown.triggered() => Ok(()),
     };
     shutdown.trigger();
-    let ended = tasks.wait().await;
+    let ended = tokio::time::timeout(DRAIN, tasks.wait()).await.unwrap_or_else(|_| {
+        tracing::warn!("MongoDB takes too long: another replica projects what is in hand here");
+        Ok(())
+    });
+    if let Some(bus) = bus {
+        // The last acks: what is not acked is projected again.
+        let _ = tokio::time::timeout(FLUSH, bus.client.flush()).await;
+    }
     last.trigger();
     served.and(ended).and(probes.wait().await)
 }

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::Bus;
-use crate::rpc::{NOBODY, internal};
+use crate::rpc::{NOBODY, internal, twice};
 use crate::subjects;
 
 /// Most requests of one message.
@@ -154,17 +154,9 @@ impl<R: Request> Batcher<R> {
                     "the message bus is away: nothing was changed, try again",
                 ));
             }
-            let (reply, answer) = oneshot::channel();
             let attempt = deadline.min(Instant::now() + Duration::from_millis(R::ATTEMPT_MS));
-            let item = Item {
-                json: json.clone(),
-                reply,
-            };
-            let asked = async {
-                self.waiting.send(item).await.ok()?;
-                answer.await.ok()
-            };
-            if let Ok(Some(answer)) = tokio::time::timeout_at(attempt, asked).await {
+            let asked = twice(&self.bus, R::SERVICE, || self.ask(json.clone()));
+            if let Ok(Ok(answer)) = tokio::time::timeout_at(attempt, asked).await {
                 return answer;
             }
             metrics::counter!("parley_rpc_failures_total", "endpoint" => R::ENDPOINT).increment(1);
@@ -176,7 +168,17 @@ impl<R: Request> Batcher<R> {
             tokio::time::sleep(NOBODY).await;
         }
     }
+
+    async fn ask(&self, json: String) -> Result<Result<R::Value, Refusal>, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        let item = Item { json, reply };
+        self.waiting.send(item).await.map_err(|_| Unanswered)?;
+        answer.await.map_err(|_| Unanswered)
+    }
 }
+
+/// Nobody answered, or nobody will.
+struct Unanswered;
 
 async fn send<R: Request>(
     bus: Bus,

@@ -6,6 +6,8 @@ use async_nats::jetstream;
 use async_nats::{Client, ConnectOptions, Event};
 use tokio::sync::watch;
 
+use crate::departures::Departures;
+
 /// A connected client with its JetStream context. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Bus {
@@ -14,6 +16,7 @@ pub struct Bus {
     /// JetStream.
     pub jetstream: jetstream::Context,
     connections: watch::Receiver<Link>,
+    pub(crate) departures: Departures,
 }
 
 /// State of the link, and how often it came up: readers of streams start again on every change.
@@ -98,6 +101,7 @@ impl Bus {
                 .ack_timeout(ACK_TIMEOUT)
                 .build(client.clone());
             Self {
+                departures: Departures::follow(client.clone()),
                 client,
                 jetstream,
                 connections,

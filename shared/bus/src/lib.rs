@@ -5,10 +5,12 @@
 
 pub mod batch;
 pub mod connect;
+mod departures;
 pub mod direct;
 pub mod directory;
 pub mod log;
 mod membership;
+pub mod pull;
 pub mod rpc;
 pub mod streams;
 pub mod subjects;

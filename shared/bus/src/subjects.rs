@@ -253,6 +253,14 @@ pub fn push_record(id: &ConversationId, seq: u64) -> String {
     format!("push.record.{}.{seq}", id.as_str())
 }
 
+/// On which a replica of a service, as callers name it, says that it takes no more requests.
+pub fn leaving(service: &str) -> String {
+    format!("chat.leaving.{service}")
+}
+
+/// All of those.
+pub const LEAVING_WILDCARD: &str = "chat.leaving.*";
+
 /// Any text as one subject token: letters, digits, `_` and `-` stand for themselves, every other byte is `=XX`.
 pub fn escape(text: &str) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";

@@ -29,7 +29,14 @@ const FRAMES_MOST: usize = 1_000;
 /// Serves an upgraded connection to its end. `offered` is what the upgrade itself said.
 pub async fn serve(app: Arc<App>, mut ws: Ws, offered: Option<Result<Auth, Refusal>>, accepted_at: Instant) {
     let deadline = accepted_at + AUTHENTICATE;
-    let admitted = match timeout_at(deadline, admit(&app, &mut ws, offered)).await {
+    let admitted = tokio::select! {
+        admitted = timeout_at(deadline, admit(&app, &mut ws, offered)) => Some(admitted),
+        () = app.drain.begun() => None,
+    };
+    let Some(admitted) = admitted else {
+        return close(&mut ws, close::DRAINING, "draining").await;
+    };
+    let admitted = match admitted {
         Ok(Ok(admitted)) => admitted,
         Ok(Err(Some((code, reason)))) => return close(&mut ws, code, reason).await,
         Ok(Err(None)) => return,

@@ -63,7 +63,7 @@ impl Batch {
     /// Projects the batch and acks it.
     ///
     /// # Errors
-    /// Why the lane must start again; the entries come again.
+    /// Why the lane must start again; the entries come again, at once where this replica ends.
     pub(super) async fn project(self, service: &Service, shutdown: &Shutdown) -> Result<(), String> {
         if self.messages.is_empty() {
             return Ok(());
@@ -74,6 +74,9 @@ impl Batch {
         self.in_hand(memberships).await.map_err(|error| error.to_string())?;
         let events: Vec<&Event> = self.events.iter().collect();
         if !self.commit(service, &events, shutdown).await {
+            for message in &self.messages {
+                super::give_back(message).await;
+            }
             return Err("shutting down".into());
         }
         for message in &self.messages {

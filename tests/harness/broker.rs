@@ -110,6 +110,12 @@ impl Broker {
         serde_json::from_slice(&answer.expect("the service answers").payload).expect("JSON")
     }
 
+    /// Publishes something on a subject, as a service of any version might.
+    pub async fn publish(&self, subject: &str, body: &Value) {
+        let published = self.nats.publish(subject.to_owned(), body.to_string().into()).await;
+        published.expect("the connection is open");
+    }
+
     /// What is published from now on.
     pub async fn hear(&self, subject: &str) -> async_nats::Subscriber {
         let heard = self.nats.subscribe(subject.to_owned()).await.expect("a subscription");

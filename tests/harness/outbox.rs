@@ -21,6 +21,12 @@ pub struct Memory {
     pub cursor: Option<String>,
     pub pending: Vec<Pending>,
     pub acked: usize,
+    /// The longest time from the first try of a send to its ack, whatever sockets lay between.
+    pub longest: Duration,
+    /// How each socket ended: its close code, if one came.
+    pub ends: Vec<Option<u16>>,
+    /// Rooms whose signals are asked for on each socket.
+    pub watched: Vec<String>,
     /// Errors that no repetition mends.
     pub refused: Vec<Value>,
     /// The highest `seq` of each conversation that came.
@@ -36,6 +42,7 @@ pub struct Pending {
     text: String,
     retry: bool,
     due: Instant,
+    since: Instant,
 }
 
 impl Memory {
@@ -58,7 +65,13 @@ impl Memory {
             text,
             retry: false,
             due: Instant::now(),
+            since: Instant::now(),
         });
+    }
+
+    /// How long each send without an ack waits.
+    pub fn waiting(&self) -> impl Iterator<Item = Duration> {
+        self.pending.iter().map(|it| it.since.elapsed())
     }
 
     /// Records a frame; whether it was `ready`.
@@ -78,9 +91,11 @@ impl Memory {
             }
             "checkpoint" => self.take_cursor(&frame),
             "message:ack" => {
-                let before = self.pending.len();
-                self.pending.retain(|it| frame["client_id"] != it.client_id.as_str());
-                self.acked += before - self.pending.len();
+                let acked = |it: &mut Pending| frame["client_id"] == it.client_id.as_str();
+                for it in self.pending.extract_if(.., acked) {
+                    self.acked += 1;
+                    self.longest = self.longest.max(it.since.elapsed());
+                }
             }
             "error" if frame["ref"] == MARK => self.marked.clear(),
             "error" => self.on_error(&frame),

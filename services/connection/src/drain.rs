@@ -5,8 +5,8 @@
 //! `draining` one after the other over the *window*, so that they do not all come to the other nodes at once. Each is
 //! closed when what it has sent is answered. Longest life after SIGTERM: delay + window + [`LAST`], and a second to flush.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use protocol::Refusal;

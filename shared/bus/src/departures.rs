@@ -80,7 +80,9 @@ pub(crate) async fn tell(client: &Client, service: &str) {
 async fn listen(client: Client, tell: watch::Sender<Last>) {
     let mut heard = match client.subscribe(subjects::LEAVING_WILDCARD).await {
         Ok(heard) => heard,
-        Err(error) => return tracing::warn!(%error, "that replicas leave will not be heard: requests may be answered late"),
+        Err(error) => {
+            return tracing::warn!(%error, "that replicas leave will not be heard: requests may be answered late");
+        }
     };
     while let Some(message) = heard.next().await {
         let Some(service) = message.subject.rsplit('.').next() else {
@@ -133,7 +135,9 @@ mod tests {
         advance(ROUTES).await;
         let long = Duration::from_secs(60);
         assert!(
-            timeout(long, departures.missed("message", Instant::now())).await.is_err(),
+            timeout(long, departures.missed("message", Instant::now()))
+                .await
+                .is_err(),
             "asked after it had left"
         );
         assert!(

@@ -178,8 +178,12 @@ impl Server {
             .await
             .map_err(|error| error.to_string())?;
         let taking = self.taking.0.clone();
-        self.serving
-            .spawn(serve_many::<R, F, Fut>(endpoint, concurrency, Arc::new(handler), taking));
+        self.serving.spawn(serve_many::<R, F, Fut>(
+            endpoint,
+            concurrency,
+            Arc::new(handler),
+            taking,
+        ));
         Ok(())
     }
 
@@ -200,7 +204,10 @@ impl Server {
             while self.serving.join_next().await.is_some() {}
         };
         if tokio::time::timeout(grace, left).await.is_err() {
-            tracing::warn!(?grace, "some requests were under way for too long: their callers ask another replica");
+            tracing::warn!(
+                ?grace,
+                "some requests were under way for too long: their callers ask another replica"
+            );
             if let Some(service) = self.asked_as {
                 departures::tell(&self.bus.client, service).await;
             }

@@ -123,10 +123,7 @@ async fn give_back(entry: &async_nats::jetstream::Message) {
 }
 
 /// Puts what came into the batch; says why nothing more will come.
-fn take(
-    batch: &mut Batch,
-    next: Option<Result<async_nats::jetstream::Message, String>>,
-) -> Option<String> {
+fn take(batch: &mut Batch, next: Option<Result<async_nats::jetstream::Message, String>>) -> Option<String> {
     match next {
         Some(Ok(message)) => {
             batch.push(message);

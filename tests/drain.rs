@@ -14,7 +14,9 @@ use crate::presence::GRACE;
 const DELAY: Duration = Duration::from_millis(1_500);
 /// Nothing takes as long as the time to ack of the quickest consumer, two seconds.
 const HANDED_OVER: Duration = Duration::from_secs(1);
-/// Messages a second in a load.
+/// A request that met a leaving replica is asked again sooner than one that met a dead one, which takes 900 ms.
+const ASKED_AGAIN: Duration = Duration::from_millis(600);
+/// Between two messages of a load.
 const PACE: Duration = Duration::from_millis(10);
 
 async fn two_of(services: &str) -> Deployment {
@@ -186,7 +188,7 @@ async fn a_message_replica_that_ends_under_load_loses_no_request_and_hands_its_p
     let load = Load::of(&deployment).await;
     let lag = Lag::beside(&load.room.users[0].api);
     let roll = async {
-        for name in ["message-0", "message-1", "message-0", "message-1"] {
+        for name in ["message-0", "message-1", "message-0"] {
             deployment.roll(name, Duration::from_secs(7)).await;
         }
     };
@@ -198,7 +200,7 @@ async fn a_message_replica_that_ends_under_load_loses_no_request_and_hands_its_p
         load.app.acked()
     );
     assert_eq!(load.app.frames("error"), Vec::<serde_json::Value>::new());
-    lag.assert_within(HANDED_OVER, sent, "the send that waited longest");
+    lag.assert_within(ASKED_AGAIN, sent, "the send that waited longest");
     lag.assert_within(HANDED_OVER, read, "the read that waited longest for the projection");
     deployment.verify().await;
 }

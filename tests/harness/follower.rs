@@ -46,11 +46,6 @@ impl Follower {
         Self { view, task }
     }
 
-    /// How often it was opened.
-    pub fn streams(&self) -> usize {
-        self.view.lock().unwrap().sockets.len()
-    }
-
     /// Waits until an event up to `seq` has come.
     pub async fn caught_up(&self, conversation: &str, seq: u64, patience: Duration) {
         let reached = async || {

@@ -19,6 +19,7 @@ mod deliver;
 mod devices;
 mod devices_form;
 mod drain;
+mod drain_many;
 mod flood;
 mod history;
 mod invariants;

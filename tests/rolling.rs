@@ -124,6 +124,7 @@ impl Scene {
         let longest = storm.longest_unanswered().max(sleeper.writer.longest_unanswered());
         println!("the longest a send was without an answer: {} ms", longest.as_millis());
         println!("{sent} messages of a newer version, {written} to the one who sleeps");
+        println!("the machine itself lost {} ms beside it", lag.lost().as_millis());
         lag.assert_within(UNANSWERED, longest, "the send that was longest without an answer");
 
         reader.caught_up(&newer.mixed.id, 2 * sent as u64, PUSHED).await;
@@ -179,10 +180,10 @@ async fn nobody_notices_a_rolling_deploy_of_every_replica_with_two_versions_abou
 /// Takes minutes: `cargo test -p parley --test system rolling -- --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes"]
-async fn nobody_notices_three_rolling_deploys_with_many_clients() {
+async fn nobody_notices_three_rolling_deploys_in_a_row() {
     let crowd = Crowd {
-        sockets: 120,
-        streams: 20,
+        sockets: 50,
+        streams: 10,
         sends_per_tick: 3,
     };
     Scene::start(crowd, 3).await.play().await;

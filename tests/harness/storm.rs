@@ -24,6 +24,9 @@ const RECOVERY: Duration = Duration::from_secs(25);
 /// Forty bursts a second: whatever dies, dies with work in its hands.
 const BURST: u32 = 10;
 
+/// Users who are always there.
+const FEW: usize = 5;
+
 /// Those who are there beside the five.
 #[derive(Clone, Copy)]
 pub struct Crowd {
@@ -81,7 +84,7 @@ impl<'a> Storm<'a> {
             apps.push((user, Reliable::start(&users[user], node).await));
         }
         let mut followers = Vec::new();
-        for user in 5..5 + crowd.streams.min(crowd.sockets) {
+        for user in FEW..FEW + crowd.streams.min(crowd.sockets) {
             followers.push((user, Follower::start(&users[user], user).await));
         }
         let mut storm = Self {
@@ -94,7 +97,7 @@ impl<'a> Storm<'a> {
             origin,
         };
         if crowd.sockets > 0 {
-            let guests: Vec<usize> = [0].into_iter().chain(5..storm.users.len()).collect();
+            let guests: Vec<usize> = [0].into_iter().chain(FEW..storm.users.len()).collect();
             storm.found(&guests, &guests).await;
             let room = storm.rooms[0].id.clone();
             let here = storm.apps.iter().filter(|(user, _)| guests.contains(user));
@@ -159,7 +162,7 @@ impl<'a> Storm<'a> {
     /// tells.
     async fn come_and_go(&self, over: &AtomicBool) {
         let club = self.rooms.last().expect("the club is the last");
-        let guests: Vec<usize> = (0..self.users.len()).filter(|it| !club.talkers.contains(it)).collect();
+        let guests: Vec<usize> = (0..FEW).filter(|it| !club.talkers.contains(it)).collect();
         let owner = &self.users[club.founders[0]];
         for number in 0.. {
             tokio::time::sleep(CHANGE_EVERY).await;

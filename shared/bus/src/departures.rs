@@ -70,8 +70,9 @@ impl Departures {
     }
 }
 
-/// Says that a replica of this service takes no more requests: to be called when the server has heard it unsubscribe.
-pub(crate) async fn tell(client: &Client, service: &str) {
+/// Says that a replica of this service, if it has one, takes no more requests: to be called when the server has heard it unsubscribe.
+pub(crate) async fn tell(client: &Client, service: Option<&str>) {
+    let Some(service) = service else { return };
     if let Err(error) = client.publish(subjects::leaving(service), bytes::Bytes::new()).await {
         tracing::debug!(%error, "requests on their way here are asked again later");
     }
@@ -113,7 +114,9 @@ mod tests {
     }
 
     fn leave(tell: &watch::Sender<Last>, service: &str) {
-        tell.send_modify(|last| drop(last.insert(service.to_owned(), Instant::now())));
+        tell.send_modify(|last| {
+            last.insert(service.to_owned(), Instant::now());
+        });
     }
 
     #[tokio::test(start_paused = true)]

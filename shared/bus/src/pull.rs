@@ -16,7 +16,7 @@ use tokio::time::{Sleep, sleep};
 
 /// A request is open for so long: as long a replica takes to stop, and as often it asks while there is nothing.
 pub const EXPIRES: Duration = Duration::from_millis(500);
-/// A server that has not ended a request by then, after it expired, is not there.
+/// A request that the server has not ended by then, after it expired, was lost with its leader: another one is made.
 const LATE: Duration = Duration::from_millis(500);
 
 /// A stream of entries that ends once it was stopped and the last request has ended.
@@ -34,7 +34,8 @@ enum State {
     Between,
     /// Kept here and not in the future of whoever reads: a request that was made must be read, whoever gives up waiting.
     Opening(Opening),
-    Open(Box<Batch>),
+    /// With when it should have ended.
+    Open(Box<Batch>, Pin<Box<Sleep>>),
 }
 
 impl std::fmt::Debug for Pull {
@@ -82,14 +83,15 @@ impl Stream for Pull {
                     continue;
                 }
                 State::Opening(opening) => opening.as_mut().poll(cx).map(|opened| match opened {
-                    Ok(batch) => Ok(State::Open(Box::new(batch))),
+                    Ok(batch) => Ok(State::Open(Box::new(batch), Box::pin(sleep(EXPIRES + LATE)))),
                     Err(error) => Err(error.to_string()),
                 }),
-                State::Open(batch) => match Pin::new(batch.as_mut()).poll_next(cx) {
+                State::Open(batch, late) => match Pin::new(batch.as_mut()).poll_next(cx) {
                     Poll::Ready(Some(Ok(message))) => return Poll::Ready(Some(Ok(message))),
                     Poll::Ready(Some(Err(error))) => Poll::Ready(Err(error.to_string())),
                     Poll::Ready(None) => Poll::Ready(Ok(State::Between)),
-                    Poll::Pending => Poll::Pending,
+                    // Looked at only when nothing has come: a reader that is slow loses nothing.
+                    Poll::Pending => late.as_mut().poll(cx).map(|()| Ok(State::Between)),
                 },
             };
             match next {

@@ -23,6 +23,8 @@ use crate::{Bus, departures, subjects};
 
 /// Pause before asking again when no replica was there.
 pub(crate) const NOBODY: Duration = Duration::from_millis(50);
+/// For the endpoints of a server that stops to unsubscribe.
+const LEFT: Duration = Duration::from_millis(250);
 /// For the last answers of a server that stops to go out.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -195,22 +197,20 @@ impl Server {
         }
         let (taking, mut taken) = self.taking;
         drop(taking);
-        let left = async {
-            let _ = taken.recv().await;
-            // On the same connection as what unsubscribed, so that the server has heard that first.
-            if let Some(service) = self.asked_as {
-                departures::tell(&self.bus.client, service).await;
-            }
-            while self.serving.join_next().await.is_some() {}
-        };
-        if tokio::time::timeout(grace, left).await.is_err() {
+        // An endpoint that is full unsubscribes when it has room again: the others' callers do not wait for that.
+        let all_left = tokio::time::timeout(LEFT, taken.recv()).await.is_ok();
+        // On the same connection as what unsubscribed, so that the server has heard that first.
+        departures::tell(&self.bus.client, self.asked_as).await;
+        let answered = async { while self.serving.join_next().await.is_some() {} };
+        let all_answered = tokio::time::timeout(grace, answered).await.is_ok();
+        if !all_answered {
             tracing::warn!(
                 ?grace,
-                "some requests were under way for too long: their callers ask another replica"
+                "some requests are under way for too long: another replica is asked"
             );
-            if let Some(service) = self.asked_as {
-                departures::tell(&self.bus.client, service).await;
-            }
+        }
+        if !all_left || !all_answered {
+            departures::tell(&self.bus.client, self.asked_as).await;
         }
         let _ = tokio::time::timeout(FLUSH, self.bus.client.flush()).await;
     }

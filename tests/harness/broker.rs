@@ -21,7 +21,7 @@ impl Broker {
     }
 
     /// Publishes any bytes.
-    pub async fn publish(&self, subject: String, payload: Vec<u8>) {
+    pub async fn publish_bytes(&self, subject: String, payload: Vec<u8>) {
         self.nats.publish(subject, payload.into()).await.expect("it is taken");
         self.nats.flush().await.expect("it is sent");
     }
@@ -126,6 +126,12 @@ impl Broker {
         let payload = body.to_string().into();
         let answer = self.nats.request(format!("chat.rpc.{endpoint}"), payload).await;
         serde_json::from_slice(&answer.expect("the service answers").payload).expect("JSON")
+    }
+
+    /// Publishes something on a subject, as a service of any version might.
+    pub async fn publish(&self, subject: &str, body: &Value) {
+        let published = self.nats.publish(subject.to_owned(), body.to_string().into()).await;
+        published.expect("the connection is open");
     }
 
     /// What is published from now on.

@@ -3,12 +3,14 @@
 //! Nothing here knows what a service does.
 
 pub mod admin;
+mod check;
 mod exit;
 mod readiness;
 mod service;
 mod shutdown;
 mod tasks;
 
+pub use check::check;
 pub use exit::{EXIT_UNAVAILABLE, Unavailable, exit_code, report};
 pub use readiness::Readiness;
 pub use service::{bind, main, run_service};

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Arg, Command, value_parser};
+use clap::{Arg, ArgAction, Command, value_parser};
 use config::{Config, ConfigError};
 use tokio::net::TcpListener;
 
-use crate::{Shutdown, report};
+use crate::{Shutdown, check, report};
 
-/// A service's whole `main`: takes `--config FILE` and hands over to [`run_service`].
+/// A service's whole `main`: takes `--config FILE` and hands over to [`run_service`]; with `--check-ready` it asks the
+/// service that runs already, and ends.
 ///
 /// ```no_run
 /// # mod connection { pub async fn run(_: config::Config, _: tokio::net::TcpListener, _: tokio::net::TcpListener,
@@ -34,8 +35,27 @@ where
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
         .help("Settings in TOML; environment variables PARLEY_<SECTION>__<KEY> beat them");
-    let arguments = Command::new(name).about(about).arg(file).get_matches();
-    run_service(name, arguments.get_one::<PathBuf>("config").map(PathBuf::as_path), run)
+    let check = Arg::new("check-ready")
+        .long("check-ready")
+        .action(ArgAction::SetTrue)
+        .help("Ask the one that runs here, with the same settings, whether it is ready; exit 0 if it is");
+    let arguments = Command::new(name).about(about).args([file, check]).get_matches();
+    let file = arguments.get_one::<PathBuf>("config").map(PathBuf::as_path);
+    match arguments.get_flag("check-ready") {
+        true => check_ready(name, file),
+        false => run_service(name, file, run),
+    }
+}
+
+/// Asks the private port that the settings name. Nothing is started, and no telemetry.
+fn check_ready(name: &str, file: Option<&Path>) -> ExitCode {
+    let ready = Config::load(file, |_| {})
+        .map_err(anyhow::Error::from)
+        .and_then(|config| check(config.admin.listen, "/readyz"));
+    match ready {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ExitCode::from(report(name, &error)),
+    }
 }
 
 /// Runs a service in this process until it ends or SIGINT or SIGTERM has drained it.

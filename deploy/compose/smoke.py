@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""The smoke test of docker-compose.yml: uses the running deployment as clients and operators do, through its published
+ports, and kills and stops replicas under clients that are connected.
+
+Needs the deployment up with `--env-file deploy/compose/fake-push.env`, and Docker's command (DOCKER_HOST) for what only the
+engine can do. `--no-jaeger` leaves the trace out. Every step prints a line; the first that fails ends the test.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+
+from client import Closed, Events, Socket, http, within
+
+PORT = int(os.environ.get("PORT", "8080"))
+SERVER = f"http://127.0.0.1:{PORT}"
+ADDRESS = ("127.0.0.1", PORT)
+JAEGER, PROMETHEUS, GRAFANA = (f"http://127.0.0.1:{port}" for port in (16686, 9090, 3000))
+PHONES = "http://127.0.0.1:8090"
+COMPOSE = os.environ.get("COMPOSE", "docker compose --env-file deploy/compose/fake-push.env").split()
+STARTED = time.monotonic()
+
+
+def step(words):
+    print(f"ok  {time.monotonic() - STARTED:6.1f} s  {words}", flush=True)
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout.strip()
+
+
+def containers(service):
+    found = run("docker", "ps", "-a", "-q", "--filter", f"label=com.docker.compose.service={service}").split()
+    return [it for it in found if "oneoff=True" not in run("docker", "inspect", "-f", "{{json .Config.Labels}}", it)]
+
+
+def health(container):
+    return run("docker", "inspect", "-f", "{{.State.Status}} {{.State.Health.Status}}", container)
+
+
+class User:
+    def __init__(self, name):
+        self.name = name
+        # Nobody else's: the deployment may have been used before.
+        self.id = f"{name}-{uuid.uuid4().hex[:8]}"
+        self.token = run(*COMPOSE, "run", "--rm", "parley", "token", "--user", self.id, "--ttl", "1h").splitlines()[-1]
+        self.socket = None
+
+    def connect(self):
+        resume = self.socket.cursor if self.socket else None
+        self.socket = within(15, f"{self.name} connects", lambda: Socket(ADDRESS, self.token, self.name, resume))
+
+    def call(self, path, body=None):
+        status, answer = http(SERVER + path, body, self.token)
+        assert status in (200, 201), f"{path}: {status} {answer}"
+        return answer
+
+    def direct(self, other):
+        return self.call("/v1/conversations", {"type": "direct", "members": [other.id]})["conversation_id"]
+
+    def say(self, room, text, **more):
+        """Sends until it is acked, over as many connections as it takes."""
+        client_id = str(uuid.uuid4())
+        for attempt in range(5):
+            try:
+                self.socket.send(
+                    type="message:send", client_id=client_id, conversation_id=room, text=text, retry=attempt > 0, **more
+                )
+                return self.socket.expect("message:ack", client_id=client_id)
+            except OSError:
+                self.connect()
+        raise AssertionError(f"{text} was not acked")
+
+
+def everything_is_healthy():
+    services = ["nats", "mongodb", "message", "presence", "push", "connection", "proxy", "fake-push", "prometheus", "grafana"]
+    for service in services:
+        there = containers(service)
+        assert len(there) == (2 if service == "connection" else 1), f"{service}: {there}"
+        for container in there:
+            within(60, f"{service} is healthy", lambda: health(container) == "running healthy")
+    step("all parts are healthy, two of them connection replicas")
+
+
+def containers_are_hardened():
+    for service in ("nats", "mongodb", "message", "presence", "push", "connection", "proxy", "prometheus", "grafana"):
+        (about,) = json.loads(run("docker", "inspect", containers(service)[0]))
+        host, user = about["HostConfig"], about["Config"]["User"]
+        assert host["ReadonlyRootfs"] and "ALL" in host["CapDrop"], service
+        assert "no-new-privileges:true" in host["SecurityOpt"] and user.split(":")[0] not in ("", "0", "root"), service
+        assert host["Memory"] and host["PidsLimit"], service
+    shell = subprocess.run(["docker", "exec", containers("connection")[0], "sh", "-c", "true"], capture_output=True)
+    assert shell.returncode != 0, "there is a shell in the image"
+    step("nobody is root, every root is read-only, the services have no shell")
+
+
+def each_replica_has_one(proxy="connection"):
+    """By the proxy's own figures, as Prometheus has read them."""
+    query = f'haproxy_server_current_sessions{{proxy="{proxy}"}} > 0'
+    answer = http(f"{PROMETHEUS}/api/v1/query?query={urlquote(query)}")[1]
+    return len(answer["data"]["result"]) == 2
+
+
+def urlquote(text):
+    from urllib.parse import quote
+
+    return quote(text, safe="")
+
+
+def a_message_goes_all_the_way(ann, bob):
+    room = ann.direct(bob)
+    events = Events(f"{SERVER}/v1/events", bob.token)
+    trace = uuid.uuid4().hex
+    sent = time.monotonic()
+    ack = ann.say(room, "hello", traceparent=f"00-{trace}-{os.urandom(8).hex()}-01")
+    bob.socket.expect("message:incoming", server_id=ack["server_id"], text="hello")
+    events.expect("message:incoming", "hello")
+    took = time.monotonic() - sent
+    assert took < 5, f"{took} s: something buffers"
+    texts = [it["text"] for it in bob.call(f"/v1/conversations/{room}/messages")["messages"]]
+    assert texts == ["hello"], texts
+    step(f"a message was acked, delivered to a socket and to a stream of events in {took * 1000:.0f} ms, and is in the history")
+    present = ann.call(f"/v1/presence?users={bob.id}")["presence"]
+    assert present[0]["status"] == "online", present
+    step("the other one is online")
+    return room, trace
+
+
+def a_phone_is_pushed(ann, eve):
+    token = os.urandom(32).hex()
+    eve.call("/v1/devices", {"platform": "apns", "token": token, "device_id": "phone"})
+    ann.say(ann.direct(eve), "are you there?")
+
+    def shown():
+        return [it for it in http(f"{PHONES}/shown")[1]["shown"] if it["token"] == token]
+
+    (push,) = within(20, "the phone shows the message", shown)
+    assert push["body"] == "are you there?", push
+    step("somebody who is away was pushed to by (played) APNs")
+
+
+def prometheus_reads_all():
+    def up():
+        found = http(f"{PROMETHEUS}/api/v1/query?query=up")[1]["data"]["result"]
+        jobs = [it["metric"]["job"] for it in found if it["value"][1] == "1"]
+        services = ["connection", "connection", "message", "presence", "push", "proxy"]
+        return sorted(it for it in jobs if it in services) == sorted(services)
+
+    within(30, "Prometheus reads every replica", up)
+    groups = http(f"{PROMETHEUS}/api/v1/rules")[1]["data"]["groups"]
+    assert groups, "Prometheus has no rules"
+    wrong = [rule["name"] for group in groups for rule in group["rules"] if rule["health"] == "err"]
+    assert not wrong, f"rules that fail: {wrong}"
+    status, _ = http(f"{GRAFANA}/api/health")
+    assert status == 200
+    step(f"Prometheus reads all replicas, and has {sum(len(it['rules']) for it in groups)} rules")
+
+
+def the_trace_is_in_jaeger(trace, services):
+    def spans():
+        status, answer = http(f"{JAEGER}/api/traces/{trace}")
+        if status != 200:
+            return None
+        processes = answer["data"][0]["processes"]
+        names = {processes[span["processID"]]["serviceName"] for span in answer["data"][0]["spans"]}
+        return services <= names and answer["data"][0]["spans"]
+
+    found = within(30, f"spans of {services} in trace {trace}", spans)
+    step(f"one trace of {len(found)} spans is in Jaeger, with {', '.join(sorted(services))}: {JAEGER}/trace/{trace}")
+
+
+def clients_come_back(ann, bob, room, how, words):
+    """One replica goes; whoever was on it reconnects through the proxy, and nobody misses or sees twice a message."""
+    (gone, *_) = containers("connection")
+    run("docker", *how, gone)
+    told = [ann.say(room, f"{words} {number}")["seq"] for number in range(5)]
+
+    def missing():
+        heard = [it["seq"] for it in bob.heard if it["type"] == "message:incoming" and it["conversation_id"] == room]
+        assert len(heard) == len(set(heard)), f"doubled: {heard}"
+        return set(told) - set(heard)
+
+    bob.heard = list(bob.socket.seen)
+    deadline = time.monotonic() + 20
+    while missing():
+        assert time.monotonic() < deadline, f"never delivered: {missing()}"
+        try:
+            bob.socket.stream.settimeout(5)
+            bob.heard.append(bob.socket.read())
+        except (Closed, OSError):
+            bob.connect()
+            # What came after the last checkpoint may come again; the position tells.
+            known = {it.get("seq") for it in bob.heard}
+            bob.heard += [it for it in bob.socket.seen if it.get("seq") not in known]
+    run("docker", "start", gone)
+    within(60, "the replica is healthy again", lambda: health(gone) == "running healthy")
+    step(f"{words}: clients came back through the proxy, nothing was lost or doubled")
+
+
+def main():
+    everything_is_healthy()
+    containers_are_hardened()
+    ann, bob, eve = User("ann"), User("bob"), User("eve")
+    ann.connect()
+    bob.connect()
+    within(20, "each connection replica has one of the two sockets", each_replica_has_one)
+    step("two users are connected through the proxy, on different replicas")
+    room, trace = a_message_goes_all_the_way(ann, bob)
+    a_phone_is_pushed(ann, eve)
+    prometheus_reads_all()
+    if "--no-jaeger" in sys.argv:
+        print("--  left out: no Jaeger, so no trace was looked at", flush=True)
+    else:
+        the_trace_is_in_jaeger(trace, {"parley-connection", "parley-message"})
+    for how, words in ((["kill"], "a replica was killed"), (["stop"], "a replica was stopped")):
+        clients_come_back(ann, bob, room, how, words)
+    step("done")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except AssertionError as error:
+        print(f"FAILED  {error}", file=sys.stderr)
+        sys.exit(1)

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 import uuid
+from urllib.parse import quote
 
-from client import Closed, Events, Socket, http, within
+from client import Events, Socket, http, within
 
 PORT = int(os.environ.get("PORT", "8080"))
 SERVER = f"http://127.0.0.1:{PORT}"
@@ -21,6 +22,7 @@ ADDRESS = ("127.0.0.1", PORT)
 JAEGER, PROMETHEUS, GRAFANA = (f"http://127.0.0.1:{port}" for port in (16686, 9090, 3000))
 PHONES = "http://127.0.0.1:8090"
 COMPOSE = os.environ.get("COMPOSE", "docker compose --env-file deploy/compose/fake-push.env").split()
+PROJECT = os.environ.get("COMPOSE_PROJECT_NAME", os.path.basename(os.getcwd()))
 STARTED = time.monotonic()
 
 
@@ -35,8 +37,9 @@ def run(*command):
 
 
 def containers(service):
-    found = run("docker", "ps", "-a", "-q", "--filter", f"label=com.docker.compose.service={service}").split()
-    return [it for it in found if "oneoff=True" not in run("docker", "inspect", "-f", "{{json .Config.Labels}}", it)]
+    labels = {"project": PROJECT, "service": service, "oneoff": "False"}
+    filters = [it for name, value in labels.items() for it in ("--filter", f"label=com.docker.compose.{name}={value}")]
+    return run("docker", "ps", "-a", "-q", *filters).split()
 
 
 def health(container):
@@ -50,10 +53,24 @@ class User:
         self.id = f"{name}-{uuid.uuid4().hex[:8]}"
         self.token = run(*COMPOSE, "run", "--rm", "parley", "token", "--user", self.id, "--ttl", "1h").splitlines()[-1]
         self.socket = None
+        self.connects = 0
+        self.before = []
 
     def connect(self):
         resume = self.socket.cursor if self.socket else None
+        self.before += self.socket.seen if self.socket else []
+        self.connects += 1
         self.socket = within(15, f"{self.name} connects", lambda: Socket(ADDRESS, self.token, self.name, resume))
+
+    def heard(self, room):
+        """Positions of the messages that came, over all sockets; no socket may have brought one twice."""
+
+        def positions(frames):
+            return [it["seq"] for it in frames if it["type"] == "message:incoming" and it["conversation_id"] == room]
+
+        live = positions(self.socket.seen)
+        assert len(live) == len(set(live)), f"doubled: {live}"
+        return set(live) | set(positions(self.before))
 
     def call(self, path, body=None):
         status, answer = http(SERVER + path, body, self.token)
@@ -99,17 +116,13 @@ def containers_are_hardened():
     step("nobody is root, every root is read-only, the services have no shell")
 
 
-def each_replica_has_one(proxy="connection"):
+def query(promql):
+    return http(f"{PROMETHEUS}/api/v1/query?query={quote(promql, safe='')}")[1]["data"]["result"]
+
+
+def each_replica_has_one():
     """By the proxy's own figures, as Prometheus has read them."""
-    query = f'haproxy_server_current_sessions{{proxy="{proxy}"}} > 0'
-    answer = http(f"{PROMETHEUS}/api/v1/query?query={urlquote(query)}")[1]
-    return len(answer["data"]["result"]) == 2
-
-
-def urlquote(text):
-    from urllib.parse import quote
-
-    return quote(text, safe="")
+    return len(query('haproxy_server_current_sessions{proxy="connection"} > 0')) == 2
 
 
 def a_message_goes_all_the_way(ann, bob):
@@ -146,8 +159,7 @@ def a_phone_is_pushed(ann, eve):
 
 def prometheus_reads_all():
     def up():
-        found = http(f"{PROMETHEUS}/api/v1/query?query=up")[1]["data"]["result"]
-        jobs = [it["metric"]["job"] for it in found if it["value"][1] == "1"]
+        jobs = [it["metric"]["job"] for it in query("up") if it["value"][1] == "1"]
         services = ["connection", "connection", "message", "presence", "push", "proxy"]
         return sorted(it for it in jobs if it in services) == sorted(services)
 
@@ -174,32 +186,28 @@ def the_trace_is_in_jaeger(trace, services):
     step(f"one trace of {len(found)} spans is in Jaeger, with {', '.join(sorted(services))}: {JAEGER}/trace/{trace}")
 
 
-def clients_come_back(ann, bob, room, how, words):
-    """One replica goes; whoever was on it reconnects through the proxy, and nobody misses or sees twice a message."""
-    (gone, *_) = containers("connection")
-    run("docker", *how, gone)
-    told = [ann.say(room, f"{words} {number}")["seq"] for number in range(5)]
-
-    def missing():
-        heard = [it["seq"] for it in bob.heard if it["type"] == "message:incoming" and it["conversation_id"] == room]
-        assert len(heard) == len(set(heard)), f"doubled: {heard}"
-        return set(told) - set(heard)
-
-    bob.heard = list(bob.socket.seen)
+def clients_come_back(ann, bob, room, gone, how, words):
+    """A replica goes under its clients: they reconnect through the proxy, and nobody misses or sees twice a message."""
+    connects = ann.connects + bob.connects
+    going = subprocess.Popen(["docker", how, gone], stdout=subprocess.DEVNULL)
+    told, number = set(), 0
+    while going.poll() is None or number < 10:
+        number += 1
+        told.add(ann.say(room, f"{words} {number}")["seq"])
     deadline = time.monotonic() + 20
-    while missing():
-        assert time.monotonic() < deadline, f"never delivered: {missing()}"
+    while missing := told - bob.heard(room):
+        assert time.monotonic() < deadline, f"never delivered: {missing}"
         try:
             bob.socket.stream.settimeout(5)
-            bob.heard.append(bob.socket.read())
-        except (Closed, OSError):
+            bob.socket.read()
+        except OSError:
             bob.connect()
-            # What came after the last checkpoint may come again; the position tells.
-            known = {it.get("seq") for it in bob.heard}
-            bob.heard += [it for it in bob.socket.seen if it.get("seq") not in known]
+    assert ann.connects + bob.connects > connects, "nobody was on the replica that went"
+    code = run("docker", "inspect", "-f", "{{.State.ExitCode}}", gone)
+    assert code == ("0" if how == "stop" else "137"), f"the replica ended with {code}"
     run("docker", "start", gone)
     within(60, "the replica is healthy again", lambda: health(gone) == "running healthy")
-    step(f"{words}: clients came back through the proxy, nothing was lost or doubled")
+    step(f"{words} under its clients: they came back, and of {number} messages nothing was lost or doubled")
 
 
 def main():
@@ -217,8 +225,10 @@ def main():
         print("--  left out: no Jaeger, so no trace was looked at", flush=True)
     else:
         the_trace_is_in_jaeger(trace, {"parley-connection", "parley-message"})
-    for how, words in ((["kill"], "a replica was killed"), (["stop"], "a replica was stopped")):
-        clients_come_back(ann, bob, room, how, words)
+    first, second = containers("connection")
+    clients_come_back(ann, bob, room, first, "kill", "a replica was killed")
+    # Where all clients are by now.
+    clients_come_back(ann, bob, room, second, "stop", "a replica was stopped")
     step("done")
 
 

@@ -72,19 +72,20 @@ pub(crate) async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) 
 async fn start(config: &Config, providers: Providers, readiness: &Readiness) -> anyhow::Result<Service> {
     let bus = Bus::connect(&config.nats, PUSH_SERVICE).await.map_err(|error| {
         let text = error.to_string();
-        let (setting, problem) = text.split_once(": ").unwrap_or(("PARLEY_NATS__URL", &text));
+        let problem = text.strip_prefix("PARLEY_NATS__URL: ").unwrap_or(&text);
         match error {
             bus::connect::ConnectError::Unreachable { .. } => {
                 anyhow::Error::new(Unavailable::new("PARLEY_NATS__URL", problem))
             }
-            bus::connect::ConnectError::Credentials(_) => ConfigError::new(setting, problem).into(),
+            bus::connect::ConnectError::Setting(wrong) => wrong.into(),
         }
     })?;
     readiness.set("nats", true);
     let started = Instant::now();
     loop {
         match ensure(&bus, config).await {
-            Ok(()) => break,
+            Ok(true) => break,
+            Ok(false) => tracing::info!("waiting for the message service to have made the log"),
             Err(error @ StreamsError::OtherPartitions { .. }) => {
                 let text = error.to_string();
                 let problem = text.strip_prefix("PARLEY_STREAM__PARTITIONS ").unwrap_or(&text);
@@ -101,9 +102,13 @@ async fn start(config: &Config, providers: Providers, readiness: &Readiness) -> 
     Ok(Service::new(bus, config.stream.clone(), config.push.clone(), providers))
 }
 
-async fn ensure(bus: &Bus, config: &Config) -> Result<(), StreamsError> {
-    streams::ensure(bus, &config.stream).await?;
-    streams::ensure_push(bus, &config.stream, &config.push).await
+/// Makes the streams of push once the log is there, which is the message service's.
+async fn ensure(bus: &Bus, config: &Config) -> Result<bool, StreamsError> {
+    if !streams::are_made(bus, &config.stream).await? {
+        return Ok(false);
+    }
+    streams::ensure_push(bus, &config.stream, &config.push).await?;
+    Ok(true)
 }
 
 async fn serve(service: Arc<Service>, readiness: &Readiness, tasks: &Tasks, shutdown: &Shutdown) -> anyhow::Result<()> {

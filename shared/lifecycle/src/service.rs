@@ -11,8 +11,8 @@ use tokio::net::TcpListener;
 
 use crate::{Shutdown, check, report};
 
-/// A service's whole `main`: takes `--config FILE` and hands over to [`run_service`]; with `--check-ready` it asks the
-/// service that runs already, and ends.
+/// A service's whole `main`: takes `--config FILE`, once or several times, and hands over to [`run_service`]; with
+/// `--check-ready` it asks the service that runs already, and ends.
 ///
 /// ```no_run
 /// # mod connection { pub async fn run(_: config::Config, _: tokio::net::TcpListener, _: tokio::net::TcpListener,
@@ -34,22 +34,27 @@ where
         .long("config")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("Settings in TOML; environment variables PARLEY_<SECTION>__<KEY> beat them");
+        .action(ArgAction::Append)
+        .help(
+            "Settings in TOML; of several files a later one beats an earlier one, and environment variables \
+             PARLEY_<SECTION>__<KEY> beat them all",
+        );
     let check = Arg::new("check-ready")
         .long("check-ready")
         .action(ArgAction::SetTrue)
         .help("Ask the one that runs here, with the same settings, whether it is ready; exit 0 if it is");
     let arguments = Command::new(name).about(about).args([file, check]).get_matches();
-    let file = arguments.get_one::<PathBuf>("config").map(PathBuf::as_path);
+    let files = arguments.get_many::<PathBuf>("config").unwrap_or_default();
+    let files = files.map(PathBuf::as_path);
     match arguments.get_flag("check-ready") {
-        true => check_ready(name, file),
-        false => run_service(name, file, run),
+        true => check_ready(name, files),
+        false => run_service(name, files, run),
     }
 }
 
 /// Asks the private port that the settings name. Nothing is started, and no telemetry.
-fn check_ready(name: &str, file: Option<&Path>) -> ExitCode {
-    let ready = Config::load(file, |_| {})
+fn check_ready<'a>(name: &str, files: impl IntoIterator<Item = &'a Path>) -> ExitCode {
+    let ready = Config::load(files, |_| {})
         .map_err(anyhow::Error::from)
         .and_then(|config| check(config.admin.listen, "/readyz"));
     match ready {
@@ -62,12 +67,12 @@ fn check_ready(name: &str, file: Option<&Path>) -> ExitCode {
 ///
 /// The whole configuration is read and checked before `run` binds or connects to anything. A failure is one line on
 /// stderr and exit code 64, 69 or 1.
-pub fn run_service<F, R>(name: &'static str, file: Option<&Path>, run: F) -> ExitCode
+pub fn run_service<'a, F, R>(name: &'static str, files: impl IntoIterator<Item = &'a Path>, run: F) -> ExitCode
 where
     F: FnOnce(Config, Shutdown) -> R,
     R: Future<Output = anyhow::Result<()>>,
 {
-    let result = Config::load(file, |_| {})
+    let result = Config::load(files, |_| {})
         .map_err(anyhow::Error::from)
         .and_then(|config| {
             telemetry::init(&config.log)?;

@@ -103,11 +103,11 @@ finish() {
 }
 
 images() {
-    for target in connection message presence push parley; do
-        say "image $target, PROFILE=$PROFILE"
-        docker build -q --target "$target" --build-arg PROFILE="$PROFILE" -t "parley/$target:0.1.0" . >/dev/null
+    for image in parley parley-connection parley-message parley-presence parley-push; do
+        say "image $image, PROFILE=$PROFILE"
+        docker build -q --target "${image#parley-}" --build-arg PROFILE="$PROFILE" -t "$image:0.1.0" . >/dev/null
     done
-    docker images --format '{{.Repository}}:{{.Tag}} {{.Size}}' | grep '^parley/'
+    docker images --format '{{.Repository}}:{{.Tag}} {{.Size}}' | grep '^parley'
     # Other builders skip the stages that a target does not need, so the cheapest one shows that they can read the file.
     say "the other builder reads the Dockerfile as well"
     DOCKER_BUILDKIT=$((1 - DOCKER_BUILDKIT)) docker build -q --target manifests . >/dev/null 2>&1 ||

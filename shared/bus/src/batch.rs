@@ -13,11 +13,12 @@ use parking_lot::Mutex;
 use protocol::Refusal;
 use protocol::rpc::{Answer, Request};
 use serde::de::DeserializeOwned;
+use telemetry::trace::{self, Origin, SpanContext};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::Bus;
-use crate::rpc::{NOBODY, internal};
+use crate::rpc::{NOBODY, headers_of, internal, request_span};
 use crate::subjects;
 
 /// Most requests of one message.
@@ -46,6 +47,8 @@ impl<R: Request> Clone for Batcher<R> {
 #[derive(Debug)]
 struct Item<V> {
     json: String,
+    /// Of a request that is traced.
+    context: Option<SpanContext>,
     reply: oneshot::Sender<Result<V, Refusal>>,
 }
 
@@ -146,8 +149,23 @@ impl<R: Request> Batcher<R> {
     /// # Errors
     /// The service's refusal, or `unavailable` when nobody answered in time: the outcome is then unknown.
     pub async fn call(&self, request: &R, within: Duration) -> Result<R::Value, Refusal> {
+        let span = request_span(Origin::inside(request.traceparent()).as_ref(), R::SERVICE, R::ENDPOINT);
+        let traced = trace::traceparent_of(&span).and_then(|it| request.with_traceparent(it));
+        let json = serde_json::to_string(traced.as_ref().unwrap_or(request)).map_err(|error| internal(&error))?;
+        let answer = self.attempts(json, trace::context_of(&span), within).await;
+        if let Err(refusal) = &answer {
+            trace::fail(&span, refusal.code.as_str());
+        }
+        answer
+    }
+
+    async fn attempts(
+        &self,
+        json: String,
+        context: Option<SpanContext>,
+        within: Duration,
+    ) -> Result<R::Value, Refusal> {
         let deadline = Instant::now() + within;
-        let json = serde_json::to_string(request).map_err(|error| internal(&error))?;
         loop {
             if !self.bus.is_up() {
                 return Err(Refusal::unavailable(
@@ -158,6 +176,7 @@ impl<R: Request> Batcher<R> {
             let attempt = deadline.min(Instant::now() + Duration::from_millis(R::ATTEMPT_MS));
             let item = Item {
                 json: json.clone(),
+                context: context.clone(),
                 reply,
             };
             let asked = async {
@@ -201,26 +220,55 @@ async fn send<R: Request>(
             tokio::time::sleep(PACE).await;
             flights.lock().expire(attempt);
         }
-        let (payload, replies) = gather(first, &mut items, &mut held, bytes_most);
+        let Gathered {
+            payload,
+            replies,
+            contexts,
+        } = gather(first, &mut items, &mut held, bytes_most);
         if replies.is_empty() {
             continue;
         }
         metrics::histogram!("parley_rpc_batch_requests").record(replies.len() as f64);
+        let span = telemetry::span!(
+            Origin::of_batch(!contexts.is_empty()),
+            "producer",
+            format!("send {subject}"),
+            messaging.system = "nats",
+            messaging.operation.name = "publish",
+            messaging.operation.r#type = "send",
+            messaging.destination.name = subject.as_str(),
+            messaging.batch.message_count = replies.len() as i64
+        );
+        trace::link(&span, contexts);
         let flight = flights.lock().add(replies);
         if flight.is_multiple_of(256) {
             flights.lock().expire(attempt);
         }
         let reply = format!("{inbox}.{flight}");
-        if let Err(error) = bus
-            .client
-            .publish_with_reply(subject.clone(), reply, payload.into())
-            .await
-        {
+        let headers = headers_of(&span).unwrap_or_default();
+        let client = &bus.client;
+        let sent = if headers.is_empty() {
+            client.publish_with_reply(subject.clone(), reply, payload.into()).await
+        } else {
+            client
+                .publish_with_reply_and_headers(subject.clone(), reply, headers, payload.into())
+                .await
+        };
+        drop(span);
+        if let Err(error) = sent {
             tracing::debug!(%error, "requests could not be sent");
             flights.lock().remove(flight);
         }
         tokio::time::sleep(PACE).await;
     }
+}
+
+/// One message.
+struct Gathered<V> {
+    payload: String,
+    replies: Replies<V>,
+    /// Of its requests that are traced.
+    contexts: Vec<SpanContext>,
 }
 
 /// The payload of one message: `first` and what else waits, as far as it fits; what does not is `held`. Requests whose
@@ -230,8 +278,8 @@ fn gather<V>(
     items: &mut mpsc::Receiver<Item<V>>,
     held: &mut Option<Item<V>>,
     bytes_most: usize,
-) -> (String, Replies<V>) {
-    let (mut payload, mut replies) = (String::from("["), Vec::new());
+) -> Gathered<V> {
+    let (mut payload, mut replies, mut contexts) = (String::from("["), Vec::new(), Vec::new());
     let mut next = Some(first);
     while let Some(item) = next {
         if !item.reply.is_closed() {
@@ -244,6 +292,7 @@ fn gather<V>(
             }
             payload.push_str(&item.json);
             replies.push(Some(item.reply));
+            contexts.extend(item.context);
         }
         next = if replies.len() < TOGETHER_MOST {
             items.try_recv().ok()
@@ -252,7 +301,11 @@ fn gather<V>(
         };
     }
     payload.push(']');
-    (payload, replies)
+    Gathered {
+        payload,
+        replies,
+        contexts,
+    }
 }
 
 async fn receive<V: DeserializeOwned>(mut messages: async_nats::Subscriber, flights: Shared<V>) {
@@ -297,6 +350,7 @@ mod tests {
         (
             Item {
                 json: json.into(),
+                context: None,
                 reply,
             },
             answer,
@@ -311,8 +365,11 @@ mod tests {
         waiting.try_send(gone).unwrap();
         waiting.try_send(last).unwrap();
         let mut held = None;
-        let (payload, replies) = gather(first, &mut items, &mut held, 100);
-        assert_eq!((payload.as_str(), replies.len(), held.is_none()), ("[1,3]", 2, true));
+        let sent = gather(first, &mut items, &mut held, 100);
+        assert_eq!(
+            (sent.payload.as_str(), sent.replies.len(), held.is_none()),
+            ("[1,3]", 2, true)
+        );
     }
 
     #[test]
@@ -321,8 +378,8 @@ mod tests {
         let ((first, _one), (second, _two)) = (item("111111"), item("2"));
         waiting.try_send(second).unwrap();
         let mut held = None;
-        let (payload, _) = gather(first, &mut items, &mut held, 4);
-        assert_eq!((payload.as_str(), held.unwrap().json.as_str()), ("[111111]", "2"));
+        let sent = gather(first, &mut items, &mut held, 4);
+        assert_eq!((sent.payload.as_str(), held.unwrap().json.as_str()), ("[111111]", "2"));
     }
 
     #[tokio::test]

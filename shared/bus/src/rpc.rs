@@ -8,14 +8,17 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use async_nats::service::{Service, ServiceExt};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use protocol::rpc::{Answer, Request};
 use protocol::{Code, Refusal};
+use telemetry::trace::{self, Origin};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use crate::{Bus, subjects};
 
@@ -27,6 +30,28 @@ pub(crate) const NOBODY: Duration = Duration::from_millis(50);
 /// # Errors
 /// The service's refusal, or `unavailable` when nobody answered before the deadline: the outcome is then unknown.
 pub async fn call<R: Request>(bus: &Bus, request: &R, within: Duration) -> Result<R::Value, Refusal> {
+    let span = request_span(Origin::here().as_ref(), R::SERVICE, R::ENDPOINT);
+    let answer = attempts(bus, request, within).instrument(span.clone()).await;
+    if let Err(refusal) = &answer {
+        trace::fail(&span, refusal.code.as_str());
+    }
+    answer
+}
+
+/// What a request looks like from the side that makes it.
+pub(crate) fn request_span(origin: Option<&Origin>, service: &str, endpoint: &str) -> Span {
+    telemetry::span!(
+        origin,
+        "client",
+        format!("request {service}.{endpoint}"),
+        messaging.system = "nats",
+        messaging.operation.name = "request",
+        messaging.operation.r#type = "send",
+        messaging.destination.name = subjects::endpoint(service, endpoint)
+    )
+}
+
+async fn attempts<R: Request>(bus: &Bus, request: &R, within: Duration) -> Result<R::Value, Refusal> {
     let deadline = Instant::now() + within;
     let payload = bytes::Bytes::from(serde_json::to_vec(request).map_err(|error| internal(&error))?);
     if payload.len() > bus.payload_bytes_most() {
@@ -44,9 +69,12 @@ pub async fn call<R: Request>(bus: &Bus, request: &R, within: Duration) -> Resul
             ));
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        let message = async_nats::Request::new()
+        let mut message = async_nats::Request::new()
             .payload(payload.clone())
             .timeout(Some(left.min(Duration::from_millis(R::ATTEMPT_MS))));
+        if let Some(headers) = headers_of(&Span::current()) {
+            message = message.headers(headers);
+        }
         match bus.client.send_request(subject.clone(), message).await {
             Ok(reply) => return answer::<R>(&reply),
             Err(error) => {
@@ -69,6 +97,54 @@ fn answer<R: Request>(reply: &async_nats::Message) -> Result<R::Value, Refusal> 
         Ok(Answer::Refused(refusal)) => Err(refusal),
         Err(error) => Err(internal(&error)),
     }
+}
+
+/// The headers that carry a span's context; `None` where there is nothing to carry.
+pub(crate) fn headers_of(span: &Span) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    headers.insert(trace::HEADER, trace::traceparent_of(span)?);
+    Some(headers)
+}
+
+/// What the side that answers does, below whoever asked.
+fn answer_span<R: Request>(request: &R, message: &async_nats::Message) -> Span {
+    let header = traceparent(message);
+    let own = request.traceparent();
+    let origin = Origin::inside(own.or(header));
+    let span = telemetry::span!(
+        origin,
+        "server",
+        format!("{}.{}", R::SERVICE, R::ENDPOINT),
+        messaging.system = "nats",
+        messaging.operation.name = "process",
+        messaging.operation.r#type = "process",
+        messaging.destination.name = message.subject.as_str()
+    );
+    if origin.is_some() && own.is_some() && header != own {
+        // It came with others in one message.
+        trace::link(&span, Origin::inside(header).and_then(|it| it.context()));
+    }
+    span
+}
+
+/// The trace context in a message's headers.
+pub fn traceparent(message: &async_nats::Message) -> Option<&str> {
+    Some(message.headers.as_ref()?.get(trace::HEADER)?.as_str())
+}
+
+/// Does what is asked within its span.
+async fn handle<R, F, Fut>(request: R, message: &async_nats::Message, handler: &F) -> Result<R::Value, Refusal>
+where
+    R: Request,
+    F: Fn(R) -> Fut,
+    Fut: Future<Output = Result<R::Value, Refusal>>,
+{
+    let span = answer_span(&request, message);
+    let result = handler(request).instrument(span.clone()).await;
+    if let Err(refusal) = &result {
+        trace::fail(&span, refusal.code.as_str());
+    }
+    result
 }
 
 pub(crate) fn internal(error: &dyn std::fmt::Display) -> Refusal {
@@ -174,7 +250,7 @@ where
         let handler = handler.clone();
         tokio::spawn(async move {
             let answer: Answer<R::Value> = match serde_json::from_slice::<R>(&request.message.payload) {
-                Ok(body) => match handler(body).await {
+                Ok(body) => match handle(body, &request.message, &*handler).await {
                     Ok(value) => Answer::Ok(value),
                     Err(refusal) => Answer::Refused(refusal),
                 },
@@ -240,7 +316,7 @@ where
     let mut running: FuturesUnordered<_> = bodies
         .into_iter()
         .enumerate()
-        .map(|(index, body)| handler(body).map(move |result| (index, result)))
+        .map(|(index, body)| handle(body, &request.message, handler).map(move |result| (index, result)))
         .collect();
     while let Some(first) = running.next().await {
         let mut done = vec![first];

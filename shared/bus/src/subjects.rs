@@ -267,6 +267,12 @@ pub fn push_record(id: &ConversationId, seq: u64) -> String {
     format!("push.record.{}.{seq}", id.as_str())
 }
 
+/// What a subject is of, without whom and which: its first two tokens, as names of spans must be few.
+pub fn template(subject: &str) -> &str {
+    let second = subject.match_indices('.').nth(1);
+    second.map_or(subject, |(end, _)| &subject[..end])
+}
+
 /// Any text as one subject token: letters, digits, `_` and `-` stand for themselves, every other byte is `=XX`.
 pub fn escape(text: &str) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";

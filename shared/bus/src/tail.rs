@@ -23,6 +23,8 @@ pub enum TailEvent {
         position: u64,
         /// Its bytes.
         payload: Bytes,
+        /// W3C trace context of its writing, where that was traced.
+        traceparent: Option<String>,
     },
     /// The stream is another one than before, or has lost entries that were not seen yet. What follows starts at the
     /// new stream's position.
@@ -167,6 +169,7 @@ async fn consume(bus: &Bus, lane: Lane, position: &mut u64, on: &mut impl FnMut(
         *position = stream_sequence;
         on(TailEvent::Record {
             position: stream_sequence,
+            traceparent: crate::rpc::traceparent(&message).map(str::to_owned),
             payload: message.payload,
         });
     }

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::publish::PublishAck;
 use bytes::Bytes;
 use futures_util::StreamExt;
+use telemetry::trace::{self, Origin};
 
 use crate::Bus;
 use crate::log::{Appended, LogError};
+use crate::subjects;
 
 /// On what conditions an entry is written, and for how long it is kept.
 #[derive(Debug, Clone, Copy, Default)]
@@ -72,10 +75,34 @@ pub async fn write(bus: &Bus, subject: String, payload: Bytes, terms: Terms<'_>)
     if let Some(ttl) = terms.ttl {
         message = message.ttl(ttl);
     }
+    let span = telemetry::span!(
+        Origin::here(),
+        "producer",
+        format!("publish {}", subjects::template(&subject)),
+        messaging.system = "nats",
+        messaging.operation.name = "publish",
+        messaging.operation.r#type = "send",
+        messaging.destination.name = subject.as_str(),
+        messaging.message.id = terms.message_id
+    );
+    if let Some(traceparent) = trace::traceparent_of(&span) {
+        message = message.header(trace::HEADER, traceparent.as_str());
+    }
     let acked = match bus.jetstream.send_publish(subject, message).await {
         Ok(ack) => ack.await,
         Err(error) => Err(error),
     };
+    let written = outcome(acked);
+    match &written {
+        Ok(appended) => trace::set(&span, "parley.position", appended.position.cast_signed()),
+        Err(LogError::Conflict) => trace::fail(&span, "conflict"),
+        Err(LogError::Refused(_)) => trace::fail(&span, "refused"),
+        Err(_) => trace::fail(&span, "away"),
+    }
+    written
+}
+
+fn outcome(acked: Result<PublishAck, PublishError>) -> Result<Appended, LogError> {
     match acked {
         Ok(ack) => Ok(Appended {
             position: ack.sequence,

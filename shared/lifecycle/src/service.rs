@@ -75,7 +75,7 @@ where
     let result = Config::load(files, |_| {})
         .map_err(anyhow::Error::from)
         .and_then(|config| {
-            telemetry::init(&config.log)?;
+            let _telemetry = telemetry::init(&config.log, &format!("parley-{name}"))?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(async { run(config, Shutdown::on_signals()?).await })
         });

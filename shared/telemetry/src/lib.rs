@@ -1,13 +1,17 @@
-//! What a process tells about itself: log lines on stderr, and metrics in Prometheus' text form.
+//! What a process tells about itself: log lines on stderr, metrics in Prometheus' text form, traces over OTLP.
 //!
 //! The recorder and the subscriber are global, as their crates make them. Serving `/metrics` is not done here: that is
 //! the admin server of the `lifecycle` crate.
 
 mod metrics;
+pub mod trace;
 
 use anyhow::Context;
 use config::{ConfigError, Format, Log};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterFn, LevelFilter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 pub use metrics::{MetricsHandle, metrics};
 
@@ -20,32 +24,59 @@ const SECRETIVE: [&str; 5] = [
     "rustls=info",
 ];
 
-/// Sends this process's log lines to stderr, in the format and above the level asked for. Once per process.
+/// Lives as long as the process tells anything: dropped at the end, it hands over what it still has.
+#[derive(Debug)]
+pub struct Telemetry {
+    _exporting: Option<trace::Exporting>,
+}
+
+/// Sends this process's log lines to stderr, in the format and above the level asked for, and the spans of `service`, such
+/// as `parley-connection`, where the standard `OTEL_*` variables say. Once per process, and not within a runtime.
 ///
 /// # Errors
-/// A [`ConfigError`] if the level is no env-filter; another error if a subscriber is installed already.
-pub fn init(log: &Log) -> anyhow::Result<()> {
+/// A [`ConfigError`] if the level is no env-filter; another error if a subscriber is installed already, or the variables
+/// name no collector that could be one.
+pub fn init(log: &Log, service: &str) -> anyhow::Result<Telemetry> {
     let filter = EnvFilter::builder().parse(&log.level).map_err(|error| {
         ConfigError::new(
             "PARLEY_LOG__LEVEL",
             format!("expected a filter such as info or warn,connection=debug: {error}"),
         )
     })?;
-    let filter = SECRETIVE.iter().try_fold(filter, |filter, directive| {
-        anyhow::Ok(filter.add_directive(directive.parse()?))
-    })?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    let installed = match log.format {
+    // Log lines know their span's ids at whatever level.
+    let ours = format!("{}=info", trace::TARGET);
+    let filter = SECRETIVE
+        .into_iter()
+        .chain([ours.as_str()])
+        .try_fold(filter, |filter, directive| {
+            anyhow::Ok(filter.add_directive(directive.parse()?))
+        })?;
+    let exporting = trace::start(service)?;
+    let spans = exporting.as_ref().map(|exporting| {
+        let only_ours = FilterFn::new(|it| it.is_span() && it.target() == trace::TARGET);
+        tracing_opentelemetry::layer()
+            .with_tracer(exporting.tracer())
+            .with_location(false)
+            .with_threads(false)
+            .with_level(false)
+            .with_target(false)
+            .with_tracked_inactivity(false)
+            .with_filter(only_ours.with_max_level_hint(LevelFilter::INFO))
+    });
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match log.format {
         Format::Text => lines
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .try_init(),
-        Format::Json => lines.json().flatten_event(true).try_init(),
+            .boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
     };
-    installed
+    tracing_subscriber::registry()
+        .with(spans)
+        .with(lines.with_filter(filter))
+        .try_init()
         .map_err(|error| anyhow::anyhow!(error))
-        .context("telemetry was started twice")
+        .context("telemetry was started twice")?;
+    Ok(Telemetry { _exporting: exporting })
 }
 
 #[cfg(test)]
@@ -54,11 +85,11 @@ mod tests {
 
     #[test]
     fn a_level_that_is_no_filter_names_its_setting() {
-        let error = init(&Log {
+        let log = Log {
             format: Format::Text,
             level: "connection=loud".to_owned(),
-        })
-        .unwrap_err();
+        };
+        let error = init(&log, "test").unwrap_err();
         assert_eq!(
             error.downcast_ref::<ConfigError>().map(ConfigError::setting),
             Some("PARLEY_LOG__LEVEL")

@@ -11,7 +11,6 @@ use protocol::http::History;
 use protocol::limits::{HISTORY_DEFAULT, HISTORY_MOST};
 use protocol::rpc::{ReadHistory, SendMessage};
 use protocol::server_frame::MessageAck;
-use protocol::trace::is_traceparent;
 use protocol::{ConversationId, Refusal, ServerId};
 use tokio::time::Instant;
 
@@ -53,11 +52,10 @@ pub async fn send(
     let conversation_id = ConversationId::parse(&conversation).ok_or_else(Refusal::no_conversation)?;
     send.conversation_id = conversation;
     let client_id = send.client_id.clone();
-    let traceparent = headers.get("traceparent").and_then(|it| it.to_str().ok());
     let request = SendMessage {
         user_id: caller.user_id,
         sender_name: caller.name,
-        traceparent: traceparent.filter(|it| is_traceparent(it)).map(str::to_owned),
+        traceparent: telemetry::trace::current().or_else(|| super::traceparent(&headers)),
         send,
     };
     let sent = bus::rpc::call(app.hub.log.bus(), &request, DEADLINE).await?;

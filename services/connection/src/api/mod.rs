@@ -20,10 +20,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::MatchedPath;
 use axum::routing::{delete, get};
+use protocol::trace::is_traceparent;
 use protocol::{Code, Refusal, UserId};
+use telemetry::trace::{self, Origin};
 use tokio::time::Instant;
 use tower_http::cors::{AllowOrigin, CorsLayer};
+use tracing::Instrument;
 
 use self::problem::Problem;
 use crate::app::App;
@@ -69,6 +73,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/presence", get(presence::read))
         .layer(axum::middleware::from_fn(readable))
         .layer(axum::middleware::from_fn(within_time))
+        .route_layer(axum::middleware::from_fn(traced))
         // These wait for what has not happened yet.
         .route("/v1/events", get(stream::events))
         .route("/v1/events/poll", get(poll::poll))
@@ -85,6 +90,36 @@ async fn readable(request: axum::extract::Request, next: axum::middleware::Next)
         Some(_) => next.run(request).await,
         None => Problem(Refusal::new(Code::NotFound, "no such resource")).into_response(),
     }
+}
+
+/// The W3C trace context of a request, if it is well-formed.
+fn traceparent(headers: &http::HeaderMap) -> Option<String> {
+    let value = headers.get(telemetry::trace::HEADER)?.to_str().ok()?;
+    is_traceparent(value).then(|| value.to_owned())
+}
+
+/// Answers within a span, where the request is traced. Its path is left out: what stands in it is whose it is, and the
+/// query may hold a token.
+async fn traced(request: axum::extract::Request, next: axum::middleware::Next) -> axum::response::Response {
+    let origin = Origin::at_edge(traceparent(request.headers()).as_deref());
+    if origin.is_none() {
+        return next.run(request).await;
+    }
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let span = telemetry::span!(
+        origin,
+        "server",
+        format!("{} {}", request.method(), route.unwrap_or_default()),
+        http.request.method = request.method().as_str(),
+        http.route = route
+    );
+    let response = next.run(request).instrument(span.clone()).await;
+    let status = response.status();
+    trace::set(&span, "http.response.status_code", i64::from(status.as_u16()));
+    if status.is_server_error() {
+        trace::fail(&span, status.as_str());
+    }
+    response
 }
 
 /// Bounds the time of a request, its body included: a body that drips in holds a connection, not a handler.

@@ -108,6 +108,7 @@ impl LongPoll {
         while self.events.len() < self.limit
             && let Some(event) = self.feed.pop()
         {
+            let _span = event.delivery_span(&self.session, "http");
             let frame = event.frame_for(&self.session.user_id).as_str().to_owned();
             self.events.extend(RawValue::from_string(frame));
         }

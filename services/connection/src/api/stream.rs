@@ -116,6 +116,7 @@ impl EventStream {
             }
             if let Some(event) = self.feed.pop() {
                 self.note_place();
+                let _span = event.delivery_span(&self.session, "sse");
                 let frame = event.frame_for(&self.session.user_id);
                 let kind = event.kind.frame_type();
                 return Some(sse::Event::default().event(kind).id(&self.cursor).data(frame.as_str()));

@@ -13,7 +13,6 @@ use hyper_util::rt::TokioIo;
 use protocol::client_frame::{AppState, Auth};
 use protocol::{Code, Refusal, limits};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -48,13 +47,17 @@ pub async fn upgrade(
     let Some(accept) = accept_key(request.method(), headers) else {
         return Ok(not_an_upgrade());
     };
-    let offered = offered(&app, headers, &fields);
+    let upgrade_said = handshake::Upgrade {
+        offered: offered(&app, headers, &fields),
+        accepted_at,
+        traceparent: super::traceparent(headers),
+    };
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return Ok(not_an_upgrade());
     };
     tokio::spawn(async move {
         match upgrade.await {
-            Ok(upgraded) => serve(app, upgraded, offered, accepted_at).await,
+            Ok(upgraded) => serve(app, upgraded, upgrade_said).await,
             Err(error) => tracing::debug!(%error, "an upgrade failed"),
         }
     });
@@ -114,7 +117,7 @@ fn offered(app: &App, headers: &HeaderMap, fields: &Fields) -> Option<Result<Aut
     }))
 }
 
-async fn serve(app: Arc<App>, upgraded: Upgraded, offered: Option<Result<Auth, Refusal>>, accepted_at: Instant) {
+async fn serve(app: Arc<App>, upgraded: Upgraded, said: handshake::Upgrade) {
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
         tracing::error!("an upgraded connection is not the listener's own");
         return;
@@ -127,5 +130,5 @@ async fn serve(app: Arc<App>, upgraded: Upgraded, offered: Option<Result<Auth, R
     let stream = Meter::new(parts.io.into_inner());
     let early = parts.read_buf.to_vec();
     let ws = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
-    handshake::serve(app, ws, offered, accepted_at).await;
+    handshake::serve(app, ws, said).await;
 }

@@ -8,7 +8,10 @@ use protocol::rpc::ReceiptKind;
 use protocol::{ClientId, ConversationId, Timestamp, UserId};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use telemetry::trace::Origin;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::trace::Trace;
 
 /// One entry of the log.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Event {
     pub kind: Kind,
     /// The frame, as every recipient gets it.
     pub frame: Utf8Bytes,
+    /// Of one that is traced.
+    pub trace: Option<Box<Trace>>,
 }
 
 /// What an event is, as far as delivery cares.
@@ -110,6 +115,7 @@ impl Event {
             timestamp: head.timestamp,
             kind,
             frame: frame.as_ref().into(),
+            trace: Origin::inside(envelope.traceparent.as_deref()).map(Trace::new),
         })
     }
 

@@ -221,6 +221,7 @@ mod tests {
             timestamp: Timestamp::from_millis(0),
             kind,
             frame: "x".into(),
+            trace: None,
         }
     }
 

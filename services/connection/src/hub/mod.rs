@@ -8,6 +8,7 @@ pub mod lane;
 pub mod memberships;
 mod replay;
 mod resume;
+pub mod trace;
 pub mod user;
 pub mod window;
 
@@ -106,16 +107,23 @@ impl Hub {
         };
         let bus = self.log.bus().clone();
         bus::tail::follow(bus, lane.lane, start, |event| match event {
-            TailEvent::Record { position, payload } => self.dispatch(index, position, &payload),
+            TailEvent::Record {
+                position,
+                payload,
+                traceparent,
+            } => self.dispatch(index, position, &payload, traceparent.as_deref()),
             TailEvent::Reset(start) => self.reset(index, start),
         })
         .await;
     }
 
-    fn dispatch(&self, index: usize, position: u64, payload: &[u8]) {
+    fn dispatch(&self, index: usize, position: u64, payload: &[u8], traceparent: Option<&str>) {
         let lane = &self.lanes[index];
-        let event = match Event::parse(index, position, payload) {
-            Ok(event) => Arc::new(event),
+        let (event, _span) = match Event::parse(index, position, payload) {
+            Ok(mut event) => {
+                let span = event.dispatch_span(&lane.lane.stream(), traceparent);
+                (Arc::new(event), span)
+            }
             Err(error) => {
                 metrics::counter!("parley_unreadable_total", "what" => "event").increment(1);
                 tracing::warn!(%error, stream = lane.lane.stream(), position, "skipped a log entry");

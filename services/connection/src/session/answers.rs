@@ -4,6 +4,7 @@ use protocol::client_frame::Reference;
 use protocol::rpc::Sent;
 use protocol::server_frame::{ErrorFrame, MessageAck};
 use protocol::{ClientId, Code, ConversationId, Refusal, ServerFrame, ServerId};
+use telemetry::trace;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -25,7 +26,12 @@ impl Socket {
                 client_id,
                 reference,
                 result,
+                span,
             } => {
+                match &result {
+                    Ok(sent) => trace::set(&span, "parley.seq", sent.seq.cast_signed()),
+                    Err(refusal) => trace::fail(&span, refusal.code.as_str()),
+                }
                 self.on_sent(conversation, client_id, reference, result);
             }
             Outcome::Confirmed {

@@ -5,6 +5,7 @@ use protocol::rpc::{Confirm, ReceiptKind, SendMessage};
 use protocol::server_frame::{ErrorFrame, Pong, close};
 use protocol::trace::is_traceparent;
 use protocol::{ClientFrame, Code, ConversationId, Refusal, ServerFrame, ServerId, Timestamp, client_frame};
+use telemetry::trace::{self, Origin};
 use tokio::time::Instant;
 
 use super::limiter::{Limiter, Refused};
@@ -147,13 +148,26 @@ fn on_send(
     socket
         .own
         .sending(&conversation, &send.client_id, reference.clone(), dispatched);
+    let traceparent = traceparent.filter(|it| is_traceparent(it));
+    let from = traceparent.as_ref().or(socket.traceparent.as_ref());
+    let span = telemetry::span!(
+        Origin::at_edge(from.map(String::as_str)),
+        "server",
+        "message:send",
+        network.protocol.name = "websocket",
+        parley.conversation_id = conversation.as_str(),
+        parley.client_id = send.client_id.as_str(),
+        user.id = socket.session.user_id.as_str(),
+        session.id = socket.session.id.as_str(),
+        device.id = socket.session.device_id.as_str()
+    );
     let request = SendMessage {
         user_id: socket.session.user_id.clone(),
         sender_name: socket.sender_name.clone(),
-        traceparent: traceparent.filter(|it| is_traceparent(it)),
+        traceparent: trace::traceparent_of(&span).or(traceparent),
         send,
     };
-    socket.requests.send(conversation, Box::new(request), reference);
+    socket.requests.send(conversation, Box::new(request), reference, span);
     Ok(())
 }
 

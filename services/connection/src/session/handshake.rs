@@ -26,8 +26,24 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// Frames before the token, after which a socket is no client of ours.
 const FRAMES_MOST: usize = 1_000;
 
-/// Serves an upgraded connection to its end. `offered` is what the upgrade itself said.
-pub async fn serve(app: Arc<App>, mut ws: Ws, offered: Option<Result<Auth, Refusal>>, accepted_at: Instant) {
+/// What the request for a WebSocket said itself.
+#[derive(Debug)]
+pub struct Upgrade {
+    /// In place of an `auth` frame.
+    pub offered: Option<Result<Auth, Refusal>>,
+    /// When its connection was accepted.
+    pub accepted_at: Instant,
+    /// Its W3C trace context, well-formed.
+    pub traceparent: Option<String>,
+}
+
+/// Serves an upgraded connection to its end.
+pub async fn serve(app: Arc<App>, mut ws: Ws, upgrade: Upgrade) {
+    let Upgrade {
+        offered,
+        accepted_at,
+        traceparent,
+    } = upgrade;
     let deadline = accepted_at + AUTHENTICATE;
     let admitted = match timeout_at(deadline, admit(&app, &mut ws, offered)).await {
         Ok(Ok(admitted)) => admitted,
@@ -37,9 +53,8 @@ pub async fn serve(app: Arc<App>, mut ws: Ws, offered: Option<Result<Auth, Refus
     };
     match start(&app, admitted).await {
         Ok((attached, frames, cursor, caller)) => {
-            Box::new(Socket::new(app, attached, ws, frames, cursor, &caller))
-                .run()
-                .await;
+            let socket = Socket::new(app, attached, ws, frames, cursor, &caller, traceparent);
+            Box::new(socket).run().await;
         }
         Err(refusal) => {
             tell(&mut ws, refusal, None).await;

@@ -16,6 +16,7 @@ use protocol::client_frame::Reference;
 use protocol::rpc::{Confirm, SendMessage, Sent};
 use protocol::{ClientId, Code, ConversationId, Refusal, ServerFrame};
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::confirms::{Confirms, Mark, Merged};
 
@@ -39,6 +40,8 @@ pub enum Outcome {
         reference: Option<Reference>,
         /// The answer.
         result: Result<Sent, Refusal>,
+        /// From the frame to here; of none for a repetition.
+        span: Span,
     },
     /// Of a receipt, or of some that became one request.
     Confirmed {
@@ -72,6 +75,7 @@ struct Waiting {
     deadline: Instant,
     /// References of its repetitions.
     again: Vec<Option<Reference>>,
+    span: Span,
 }
 
 /// The sends of a session to one conversation.
@@ -159,7 +163,13 @@ impl Requests {
     }
 
     /// Sends a message after those of this session to the same conversation.
-    pub fn send(&mut self, conversation: ConversationId, request: Box<SendMessage>, reference: Option<Reference>) {
+    pub fn send(
+        &mut self,
+        conversation: ConversationId,
+        request: Box<SendMessage>,
+        reference: Option<Reference>,
+        span: Span,
+    ) {
         if let Some(line) = self.lines.get_mut(&conversation) {
             if let Some(again) = line.repetitions_of(&request.send.client_id) {
                 if again.len() < REPETITIONS_MOST {
@@ -167,11 +177,11 @@ impl Requests {
                 }
                 return;
             }
-            line.waiting.push_back(Waiting::new(request, reference));
+            line.waiting.push_back(Waiting::new(request, reference, span));
             self.waiting_count += 1;
             return;
         }
-        self.start(conversation, Waiting::new(request, reference));
+        self.start(conversation, Waiting::new(request, reference, span));
     }
 
     fn start(&mut self, conversation: ConversationId, waiting: Waiting) {
@@ -180,6 +190,7 @@ impl Requests {
             reference,
             deadline,
             again,
+            span,
         } = waiting;
         let line = self.lines.entry(conversation.clone()).or_default();
         let client_id = request.send.client_id.clone();
@@ -197,6 +208,7 @@ impl Requests {
                 client_id,
                 reference,
                 result,
+                span,
             }
         }));
     }
@@ -302,6 +314,7 @@ impl Requests {
                 client_id: client_id.clone(),
                 reference,
                 result,
+                span: Span::none(),
             });
         }
     }
@@ -327,12 +340,13 @@ impl Requests {
 }
 
 impl Waiting {
-    fn new(request: Box<SendMessage>, reference: Option<Reference>) -> Self {
+    fn new(request: Box<SendMessage>, reference: Option<Reference>, span: Span) -> Self {
         Self {
             request,
             reference,
             deadline: Instant::now() + DEADLINE,
             again: Vec::new(),
+            span,
         }
     }
 }
@@ -362,7 +376,7 @@ mod tests {
             r#"{{"user_id":"ann","client_id":"{}","conversation_id":"g"}}"#,
             client_id.as_str()
         );
-        Waiting::new(serde_json::from_str(&text).unwrap(), None)
+        Waiting::new(serde_json::from_str(&text).unwrap(), None, Span::none())
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
+use tracing::Span;
 
 use super::feed::{AGAIN, Feed, Read};
 use super::limiter::Limiter;
@@ -63,10 +64,14 @@ pub struct Socket {
     pub(super) expires_at: Instant,
     /// As the token says it.
     pub(super) sender_name: Option<String>,
+    /// W3C trace context of the upgrade, for frames that have none of their own.
+    pub(super) traceparent: Option<String>,
     inbox: Vec<Message>,
     /// What ended the stream of frames in `inbox`.
     broken: Option<Turn>,
     pub(super) feed: Feed,
+    /// Of events that are traced, and on their way.
+    delivering: Vec<Span>,
     /// Whether it was a live signal's turn to go out, not an event's.
     signal_last: bool,
     writing: bool,
@@ -100,6 +105,7 @@ impl Socket {
         outbox: Vec<ServerFrame>,
         cursor: String,
         caller: &Caller,
+        traceparent: Option<String>,
     ) -> Self {
         let now = Instant::now();
         let rate = app.settings.sends_per_second;
@@ -116,9 +122,11 @@ impl Socket {
             cursor,
             expires_at: caller.ends_at(Timestamp::now(), now),
             sender_name: caller.name.clone(),
+            traceparent,
             inbox: Vec::new(),
             broken: None,
             feed,
+            delivering: Vec::new(),
             signal_last: false,
             writing: false,
             writing_events: false,
@@ -214,6 +222,7 @@ impl Socket {
                 self.note_progress();
                 self.writing = false;
                 self.writing_events = false;
+                self.delivering = Vec::new();
                 Ok(())
             }
             Turn::Flushed(Err(_)) => Err(End::Gone),
@@ -307,6 +316,7 @@ impl Socket {
             let event = self.feed.pop()?;
             self.checkpoint_soon();
             if let Some(text) = self.text_of(&event) {
+                self.delivering.extend(event.delivery_span(&self.session, "websocket"));
                 return Some(text);
             }
         }

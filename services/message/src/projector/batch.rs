@@ -8,10 +8,13 @@ use bus::Lane;
 use lifecycle::Shutdown;
 use protocol::envelope::Unreadable;
 
+use telemetry::trace::{self, Origin};
+use tracing::{Instrument, Span};
+
 use crate::event::Event;
 use crate::memberships;
 use crate::service::Service;
-use crate::store::Failure;
+use crate::store::{Failure, MESSAGES};
 
 /// Pauses between tries while MongoDB is away: short enough to be back within a second of it.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
@@ -27,6 +30,8 @@ pub(crate) struct Batch {
     lane: Lane,
     events: Vec<Event>,
     messages: Vec<Message>,
+    /// Of the entries that are traced.
+    spans: Vec<Span>,
 }
 
 impl Batch {
@@ -35,6 +40,7 @@ impl Batch {
             lane,
             events: Vec::new(),
             messages: Vec::new(),
+            spans: Vec::new(),
         }
     }
 
@@ -57,6 +63,19 @@ impl Batch {
         // The `seq` of a receipt is no place in the conversation.
         let is_event = error.is_none() || self.lane != Lane::Receipts;
         self.events.extend(event.filter(|_| is_event));
+        let origin = Origin::inside(bus::rpc::traceparent(&message));
+        if origin.is_some() {
+            self.spans.push(telemetry::span!(
+                origin,
+                "consumer",
+                format!("project {}", self.lane.stream()),
+                messaging.system = "nats",
+                messaging.operation.name = "process",
+                messaging.operation.r#type = "process",
+                messaging.destination.name = message.subject.as_str(),
+                messaging.consumer.group.name = super::CONSUMER
+            ));
+        }
         self.messages.push(message);
     }
 
@@ -69,20 +88,52 @@ impl Batch {
             return Ok(());
         }
         let started = tokio::time::Instant::now();
-        // Ahead of MongoDB, so that the directory is whole also while MongoDB is away.
-        let memberships = memberships::store_events(&service.log, &self.events);
-        self.in_hand(memberships).await.map_err(|error| error.to_string())?;
-        let events: Vec<&Event> = self.events.iter().collect();
-        if !self.commit(service, &events, shutdown).await {
-            return Err("shutting down".into());
+        let span = self.span();
+        let done = self.write(service, shutdown).instrument(span.clone()).await;
+        if done.is_err() {
+            self.spans.iter().chain([&span]).for_each(|it| trace::fail(it, "again"));
         }
-        for message in &self.messages {
-            message.ack().await.map_err(|error| error.to_string())?;
-        }
+        done?;
         let lane = self.lane.stream();
         metrics::counter!("parley_projected_total", "stream" => lane.clone()).increment(self.messages.len() as u64);
         metrics::counter!("parley_projector_batches_total", "stream" => lane).increment(1);
         metrics::histogram!("parley_projector_batch_seconds").record(started.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// The batch's own span: many have caused it, so it is a trace of its own, linked with theirs.
+    fn span(&self) -> Span {
+        let span = telemetry::span!(
+            Origin::of_batch(!self.spans.is_empty()),
+            "consumer",
+            format!("project {} batch", self.lane.stream()),
+            messaging.system = "nats",
+            messaging.operation.name = "process",
+            messaging.operation.r#type = "process",
+            messaging.destination.name = self.lane.stream(),
+            messaging.consumer.group.name = super::CONSUMER,
+            messaging.batch.message_count = self.messages.len() as i64
+        );
+        trace::link(&span, self.spans.iter().filter_map(trace::context_of));
+        for of_entry in &self.spans {
+            trace::link(of_entry, trace::context_of(&span));
+        }
+        span
+    }
+
+    async fn write(&self, service: &Service, shutdown: &Shutdown) -> Result<(), String> {
+        // Ahead of MongoDB, so that the directory is whole also while MongoDB is away.
+        let memberships = memberships::store_events(&service.log, &self.events);
+        self.in_hand(memberships).await.map_err(|error| error.to_string())?;
+        let events: Vec<&Event> = self.events.iter().collect();
+        let writing: Vec<Span> = self.spans.iter().map(|it| commit_span(service, it)).collect();
+        if !self.commit(service, &events, shutdown).await {
+            return Err("shutting down".into());
+        }
+        drop(writing);
+        for message in &self.messages {
+            message.ack().await.map_err(|error| error.to_string())?;
+        }
         Ok(())
     }
 
@@ -158,4 +209,9 @@ impl Batch {
             done = service.store.commit(events).await;
         }
     }
+}
+
+/// The batch's commit as one entry's trace shows it.
+fn commit_span(service: &Service, entry: &Span) -> Span {
+    entry.in_scope(|| service.store.span("insert", MESSAGES))
 }

@@ -47,7 +47,9 @@ impl Service {
     /// The refusal to show; after `unavailable` the outcome is unknown, and the same send may be repeated.
     pub(crate) async fn send(&self, request: SendMessage, now: Timestamp) -> Result<Sent, Refusal> {
         let started = Instant::now();
-        let draft = rules::draft(request)?;
+        let mut draft = rules::draft(request)?;
+        // What comes of the entry belongs to this request.
+        draft.traceparent = telemetry::trace::current().or(draft.traceparent);
         let sent = tokio::time::timeout(DEADLINE, self.send_draft(&draft, now, started)).await;
         let sent = sent.unwrap_or_else(|_| Err(Refusal::unavailable("no answer in time: repeat the same send")));
         let outcome = match &sent {

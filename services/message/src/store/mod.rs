@@ -19,6 +19,7 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::ClientOptions;
 use mongodb::{Client, Database};
 use serde::de::DeserializeOwned;
+use telemetry::trace::Origin;
 use tokio::sync::watch;
 
 pub(crate) use conversation::{ConversationDocument, HeadOnly, MemberDocument, Standing};
@@ -132,11 +133,21 @@ impl Store {
         query: Document,
     ) -> Result<Vec<T>, StoreError> {
         self.refuse_while_resting()?;
+        let (command, collection) = match query.iter().next() {
+            Some((command, collection)) => (command.as_str(), collection.as_str().unwrap_or_default()),
+            None => Default::default(),
+        };
+        let span = self.span(command, collection);
         let all = async {
             let cursor = self.database.run_cursor_command(query).await?;
             cursor.with_type::<T>().try_collect::<Vec<T>>().await
         };
-        let found = match tokio::time::timeout(READ_MOST, all).await {
+        let done = tokio::time::timeout(READ_MOST, all).await;
+        if !matches!(done, Ok(Ok(_))) {
+            telemetry::trace::fail(&span, "not_read");
+        }
+        drop(span);
+        let found = match done {
             Ok(Ok(found)) => return Ok(found),
             Ok(Err(error)) => match *error.kind {
                 mongodb::error::ErrorKind::BsonDeserialization(error) => {
@@ -149,6 +160,19 @@ impl Store {
         metrics::counter!("parley_store_failures_total", "what" => "read").increment(1);
         self.rest(REST);
         Err(found)
+    }
+
+    /// One command, below what it is for.
+    pub(crate) fn span(&self, command: &str, collection: &str) -> tracing::Span {
+        telemetry::span!(
+            Origin::here(),
+            "client",
+            format!("{command} {collection}"),
+            db.system.name = "mongodb",
+            db.namespace = self.database.name(),
+            db.collection.name = collection,
+            db.operation.name = command
+        )
     }
 
     fn rest(&self, pause: Duration) {

@@ -171,7 +171,13 @@ impl Store {
         body.append(key(field)?, items);
         body.append(cstr!("ordered"), false);
         body.append(cstr!("writeConcern"), rawdoc! { "w": "majority", "j": true });
-        let reply = match tokio::time::timeout(WRITE_MOST, self.database.run_raw_command(body)).await {
+        let span = self.span(command, collection);
+        let done = tokio::time::timeout(WRITE_MOST, self.database.run_raw_command(body)).await;
+        if !matches!(done, Ok(Ok(_))) {
+            telemetry::trace::fail(&span, "not_committed");
+        }
+        drop(span);
+        let reply = match done {
             Ok(Ok(reply)) => reply,
             Ok(Err(error)) => match &*error.kind {
                 ErrorKind::Command(it) if LASTING.contains(&it.code) => return Err(Failure::Refused { code: it.code }),

@@ -71,7 +71,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let data = DataDir::create(&options.data)?;
     let _lock = data.lock()?;
     let plan = Plan::new(&options, data)?;
-    telemetry::init(&plan.config.log)?;
+    let _telemetry = telemetry::init(&plan.config.log, "parley")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async { up(plan, Shutdown::on_signals()?).await });
     // Blocking work that was cut short, such as a name look-up, must not hold the process.

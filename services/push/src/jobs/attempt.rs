@@ -7,7 +7,9 @@ use async_nats::jetstream::{AckKind, Message as Entry};
 use bus::write::{Terms, write};
 use protocol::push::Platform;
 use protocol::{Timestamp, UserId};
+use telemetry::trace::{self, Origin};
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use super::backoff::{MOST, MOST_IN_OUTAGE, pause_by_chance};
 use super::check::settle;
@@ -52,16 +54,37 @@ impl Attempt {
             return;
         };
         let push = self.job.push(&self.known.registration);
+        let span = self.span();
         let began = Instant::now();
         self.place.sent();
         let answer = tokio::select! {
-            answer = provider.push(&push) => answer,
+            answer = provider.push(&push).instrument(span.clone()) => answer,
             never = self.keep() => match never {},
         };
         self.place = Place::default();
         self.count(&answer, began);
+        trace::set(&span, "parley.push.answer", name(&answer));
+        if answer != Answer::Accepted {
+            trace::fail(&span, name(&answer));
+        }
         self.tell_breaker(state, &answer, began.elapsed());
-        self.settle(service, state, answer, &push).await;
+        self.settle(service, state, answer, &push).instrument(span).await;
+    }
+
+    fn span(&self) -> Span {
+        telemetry::span!(
+            Origin::inside(self.job.traceparent()),
+            "consumer",
+            format!("push to {}", self.job.platform.as_str()),
+            messaging.system = "nats",
+            messaging.operation.name = "process",
+            messaging.operation.r#type = "process",
+            messaging.destination.name = self.entry.subject.as_str(),
+            messaging.message.id = self.job.push_id().to_string(),
+            parley.push.attempt = i64::from(self.number),
+            user.id = self.job.user_id.as_str(),
+            device.id = self.job.device_id.as_str()
+        )
     }
 
     /// Tells NATS that the job is in hand, until dropped.
@@ -117,13 +140,7 @@ impl Attempt {
     }
 
     fn count(&self, answer: &Answer, began: Instant) {
-        let name = match answer {
-            Answer::Accepted => "accepted",
-            Answer::Gone { .. } => "gone",
-            Answer::Refused { .. } => "refused",
-            Answer::OurFault { .. } => "our_fault",
-            Answer::Later { .. } => "later",
-        };
+        let name = name(answer);
         let provider = self.job.platform.as_str();
         metrics::counter!("parley_push_answers_total", "provider" => provider, "answer" => name).increment(1);
         metrics::histogram!("parley_push_request_seconds", "provider" => provider)
@@ -222,6 +239,17 @@ impl Attempt {
                 again(&self.entry, Duration::from_secs(1)).await;
             }
         }
+    }
+}
+
+/// What an answer is called in metrics and traces.
+fn name(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Accepted => "accepted",
+        Answer::Gone { .. } => "gone",
+        Answer::Refused { .. } => "refused",
+        Answer::OurFault { .. } => "our_fault",
+        Answer::Later { .. } => "later",
     }
 }
 

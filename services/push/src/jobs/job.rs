@@ -131,6 +131,14 @@ impl Job {
         }
     }
 
+    /// The W3C trace context of the decision to make it.
+    pub(crate) fn traceparent(&self) -> Option<&str> {
+        match &self.task {
+            Task::Message(it) => it.traceparent.as_deref(),
+            Task::Badge { .. } => None,
+        }
+    }
+
     /// Whom it is for.
     pub(crate) fn device(&self) -> (UserId, String) {
         (self.user_id.clone(), self.device_id.clone())

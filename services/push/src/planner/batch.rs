@@ -14,7 +14,9 @@ use lifecycle::Shutdown;
 use protocol::rpc::Audience;
 use protocol::server_frame::MessageIncoming;
 use protocol::{Code, ConversationId, Refusal, Timestamp, UserId, envelope};
+use telemetry::trace::{self, Origin};
 use tokio::time::{Instant, sleep_until};
+use tracing::{Instrument, Span};
 
 use super::candidates::{Candidate, Told, candidates};
 use super::in_hand::InHand;
@@ -62,14 +64,36 @@ pub(super) async fn plan(service: &Service, lane: Lane, entries: Vec<Entry>, shu
     if messages.is_empty() {
         return;
     }
+    let span = batch_span(lane, &messages);
     tokio::select! {
-        () = decide_all(service, lane, messages, &in_hand) => {}
+        () = decide_all(service, lane, messages, &in_hand).instrument(span) => {}
         () = shutdown.triggered() => {
             let count = in_hand.give_back().await;
             metrics::counter!("parley_push_plans_put_off_total").increment(count);
         }
         never = in_hand.keep() => match never {},
     }
+}
+
+/// The batch's own span: many have caused it, so it is a trace of its own, linked with theirs.
+fn batch_span(lane: Lane, messages: &[Unopened]) -> Span {
+    let traced: Vec<_> = messages.iter().filter_map(|it| trace::context_of(&it.2.span)).collect();
+    let span = telemetry::span!(
+        Origin::of_batch(!traced.is_empty()),
+        "consumer",
+        format!("decide on pushes of {}", lane.stream()),
+        messaging.system = "nats",
+        messaging.operation.name = "process",
+        messaging.operation.r#type = "process",
+        messaging.destination.name = lane.stream(),
+        messaging.consumer.group.name = super::CONSUMER,
+        messaging.batch.message_count = messages.len() as i64
+    );
+    for message in messages {
+        trace::link(&message.2.span, trace::context_of(&span));
+    }
+    trace::link(&span, traced);
+    span
 }
 
 /// Index of its entry, the message, and what else the entry says.
@@ -80,6 +104,8 @@ struct Rest {
     state_at: u64,
     sender_name: Option<String>,
     traceparent: Option<String>,
+    /// Where the message is traced: from here until everything is decided of it.
+    span: Span,
 }
 
 /// The message of an entry; `None` for what nobody is notified of.
@@ -104,6 +130,18 @@ fn read(service: &Service, entry: &Entry) -> Option<(MessageIncoming, Rest)> {
         state_at: envelope.state_at,
         sender_name: envelope.sender_name.map(std::borrow::Cow::into_owned),
         traceparent: envelope.traceparent.map(std::borrow::Cow::into_owned),
+        span: telemetry::span!(
+            Origin::inside(bus::rpc::traceparent(entry)),
+            "consumer",
+            "decide on pushes",
+            messaging.system = "nats",
+            messaging.operation.name = "process",
+            messaging.operation.r#type = "process",
+            messaging.destination.name = entry.subject.as_str(),
+            messaging.consumer.group.name = super::CONSUMER,
+            parley.conversation_id = message.conversation_id.as_str(),
+            parley.seq = message.seq.cast_signed()
+        ),
     };
     Some((message, rest))
 }
@@ -220,7 +258,9 @@ async fn open(service: &Service, messages: Vec<Unopened>, in_hand: &InHand) -> R
             expires_at: expiry(service, message.timestamp),
             message,
             sender_name: rest.sender_name,
-            traceparent: rest.traceparent,
+            // The pushes belong to the decision.
+            traceparent: trace::traceparent_of(&rest.span).or(rest.traceparent),
+            span: rest.span,
             audience,
         };
         let waiting = candidates(service, &told, &users, &decided);

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use protocol::rpc::Audience;
 use protocol::server_frame::{ConversationType, MessageIncoming};
 use protocol::{Timestamp, UserId};
+use telemetry::trace;
+use tracing::Span;
 
 use crate::decide::{Facts, Reason, Verdict, decide};
 use crate::facts::Now;
@@ -23,6 +25,8 @@ pub(super) struct Told {
     pub(super) message: MessageIncoming,
     pub(super) sender_name: Option<String>,
     pub(super) traceparent: Option<String>,
+    /// Of deciding on it.
+    pub(super) span: Span,
     pub(super) audience: Arc<Audience>,
     /// Nobody is notified of it after this.
     pub(super) expires_at: Timestamp,
@@ -102,10 +106,17 @@ impl Candidate {
         }
     }
 
-    /// Counts a decision.
-    pub(super) fn count(&self, reason: Option<Reason>) {
+    /// Counts a decision, and shows it in the message's trace.
+    pub(super) fn count(&self, told: &Told, reason: Option<Reason>) {
         let platform = self.registration().platform.as_str();
         let (decision, reason) = reason.map_or(("pushed", "none"), |it| ("suppressed", it.as_str()));
+        let of_device = [
+            ("user.id", self.user_id.as_str()),
+            ("device.id", self.device_id()),
+            ("parley.push.provider", platform),
+            ("parley.push.reason", reason),
+        ];
+        trace::event(&told.span, decision, of_device);
         metrics::counter!("parley_push_decisions_total", "provider" => platform, "decision" => decision, "reason" => reason)
             .increment(1);
     }

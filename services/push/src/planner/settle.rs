@@ -31,11 +31,11 @@ pub(super) async fn settle(service: &Service, open: &mut [Open], has_waited: boo
             match candidate.decide(&it.told, now, has_waited) {
                 Verdict::Wait => stay.push(candidate),
                 Verdict::Suppress(reason) => {
-                    candidate.count(Some(reason));
+                    candidate.count(&it.told, Some(reason));
                     fate.push(candidate.fate(Step::Suppressed { reason }));
                 }
                 Verdict::Push => {
-                    candidate.count(None);
+                    candidate.count(&it.told, None);
                     fate.push(candidate.fate(Step::Queued));
                     push.push(candidate);
                 }

@@ -19,6 +19,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use telemetry::trace::{self, Origin};
 use tokio::time::timeout;
 
 pub(crate) use dial::Target;
@@ -81,10 +82,35 @@ impl Client {
     /// # Errors
     /// [`SendError`] says whether the server may have acted on the request. Any status is a response, not an error.
     pub(crate) async fn send(&self, request: &Outgoing) -> Result<Reply, SendError> {
-        match timeout(self.timeouts.request, self.attempts(request)).await {
+        let authority = self.pool.authority();
+        // Without the path: it holds the device's token.
+        let span = telemetry::span!(
+            Origin::here(),
+            "client",
+            "POST",
+            http.request.method = "POST",
+            server.address = authority.host(),
+            server.port = i64::from(authority.port_u16().unwrap_or(443)),
+            url.scheme = "https",
+            network.protocol.name = "http",
+            network.protocol.version = "2"
+        );
+        let result = match timeout(self.timeouts.request, self.attempts(request)).await {
             Ok(result) => result,
             Err(_) => Err(SendError::TimedOut),
+        };
+        match &result {
+            Ok(reply) => {
+                trace::set(&span, "http.response.status_code", i64::from(reply.status.as_u16()));
+                if !reply.status.is_success() {
+                    trace::fail(&span, reply.status.as_str());
+                }
+            }
+            Err(SendError::TimedOut) => trace::fail(&span, "timeout"),
+            Err(SendError::Connect(_)) => trace::fail(&span, "connect"),
+            Err(_) => trace::fail(&span, "connection_lost"),
         }
+        result
     }
 
     /// A refused request goes to a younger connection at once: those that are as old may be closing as well. So it is

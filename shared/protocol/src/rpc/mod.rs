@@ -40,6 +40,19 @@ pub trait Request: Serialize + for<'de> Deserialize<'de> + Send + 'static {
     const ATTEMPT_MS: u64 = 1_800;
     /// The answer's value.
     type Value: Serialize + for<'de> Deserialize<'de> + Send + 'static;
+
+    /// The W3C trace context that the request itself carries: of requests that travel many in one message.
+    fn traceparent(&self) -> Option<&str> {
+        None
+    }
+
+    /// The same request under another trace context, where it carries one.
+    fn with_traceparent(&self, _traceparent: String) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
 }
 
 /// Sends a message.
@@ -77,6 +90,17 @@ impl Request for SendMessage {
     // then asked for twice, which is harmless: it is the same message.
     const ATTEMPT_MS: u64 = 900;
     type Value = Sent;
+
+    fn traceparent(&self) -> Option<&str> {
+        self.traceparent.as_deref()
+    }
+
+    fn with_traceparent(&self, traceparent: String) -> Option<Self> {
+        Some(Self {
+            traceparent: Some(traceparent),
+            ..self.clone()
+        })
+    }
 }
 
 /// Creates a conversation, or finds the one that the same request created.

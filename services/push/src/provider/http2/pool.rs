@@ -10,6 +10,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::Shared;
+use http::uri::Authority;
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -47,6 +48,10 @@ impl Pool {
             timeouts,
             state: Mutex::default(),
         }
+    }
+
+    pub(super) fn authority(&self) -> &Authority {
+        self.target.authority()
     }
 
     pub(super) fn provider(&self) -> &'static str {

@@ -6,7 +6,8 @@
 #   deploy/compose/prove.sh            everything; as root, about ten minutes, most of it the build
 #   deploy/compose/prove.sh static     only what needs no engine
 #
-# PROFILE=dev builds sooner (default: release). JAEGER=path of a Jaeger 2 program; without it traces are not looked at.
+# PROFILE=dev builds sooner (default: release). JAEGER=path of a Jaeger 2 program (of its release, or built
+# with Go); without it traces are not looked at.
 # KEEP=1 leaves the deployment up, and the engine if this started one, and says how to end them. WORK is where everything is
 # kept (default: ~/.cache/parley/compose). REAL=1 uses the real base images: no stand-ins.
 #
@@ -105,7 +106,11 @@ finish() {
 images() {
     for image in parley parley-connection parley-message parley-presence parley-push; do
         say "image $image, PROFILE=$PROFILE"
-        docker build -q --target "${image#parley-}" --build-arg PROFILE="$PROFILE" -t "$image:0.1.0" . >/dev/null
+        docker build --target "${image#parley-}" --build-arg PROFILE="$PROFILE" -t "$image:0.1.0" . >"$WORK/build.log" 2>&1 || {
+            # Quiet as long as all is well.
+            tail -30 "$WORK/build.log"
+            exit 1
+        }
     done
     docker images --format '{{.Repository}}:{{.Tag}} {{.Size}}' | grep '^parley'
     # Other builders skip the stages that a target does not need, so the cheapest one shows that they can read the file.

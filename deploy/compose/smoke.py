@@ -128,16 +128,23 @@ def each_replica_has_one():
 def a_message_goes_all_the_way(ann, bob):
     room = ann.direct(bob)
     events = Events(f"{SERVER}/v1/events", bob.token)
-    trace = uuid.uuid4().hex
-    sent = time.monotonic()
-    ack = ann.say(room, "hello", traceparent=f"00-{trace}-{os.urandom(8).hex()}-01")
-    bob.socket.expect("message:incoming", server_id=ack["server_id"], text="hello")
-    events.expect("message:incoming", "hello")
-    took = time.monotonic() - sent
-    assert took < 5, f"{took} s: something buffers"
+    trace, took = uuid.uuid4().hex, []
+    for text in ("hello", "again", "and again"):
+        # The first one is traced as its sender wishes.
+        traced = {"traceparent": f"00-{trace}-{os.urandom(8).hex()}-01"} if text == "hello" else {}
+        sent = time.monotonic()
+        ack = ann.say(room, text, **traced)
+        bob.socket.expect("message:incoming", server_id=ack["server_id"], text=text)
+        socket_took = time.monotonic() - sent
+        events.expect("message:incoming", text)
+        took.append((time.monotonic() - sent, socket_took))
+    stream, live = min(took)
+    # A busy machine is slow now and then; a proxy that holds pieces of answers back is slow each time.
+    assert stream < 0.15, f"{stream} s for the quickest of three: something buffers"
     texts = [it["text"] for it in bob.call(f"/v1/conversations/{room}/messages")["messages"]]
-    assert texts == ["hello"], texts
-    step(f"a message was acked, delivered to a socket and to a stream of events in {took * 1000:.0f} ms, and is in the history")
+    assert texts == ["and again", "again", "hello"], texts
+    words = f"delivered to a socket in {live * 1000:.0f} ms, to a stream of events in {stream * 1000:.0f} ms"
+    step(f"messages were acked, {words}, and are in the history")
     present = ann.call(f"/v1/presence?users={bob.id}")["presence"]
     assert present[0]["status"] == "online", present
     step("the other one is online")

@@ -32,7 +32,7 @@ tree() {
 build() {
     local name=$1 folder=$2
     say "$name"
-    docker build -q -t "$name" -f - "$folder" >/dev/null
+    docker build -q -t "$name" -f - "$folder" >/dev/null 2>"$WORK/build.log" || { cat "$WORK/build.log" && exit 1; }
 }
 
 has() { docker image inspect "$1" >/dev/null 2>&1; }
@@ -49,7 +49,8 @@ base() {
 rust() {
     local name toolchain home
     name=$(from rust:)
-    has "$name" && return
+    # Its crates are those of Cargo.lock.
+    has "$name" && cmp -s "$here/../../Cargo.lock" "$WORK/rust.lock" && return
     tree rust "ca-certificates,build-essential,pkg-config,libssl-dev,perl"
     toolchain=$(rustc --print sysroot)
     home=${CARGO_HOME:-$HOME/.cargo}
@@ -62,6 +63,7 @@ rust() {
     tar -C "$WORK/rust" --exclude=./proc/* --exclude=./sys/* --exclude=./var/cache/* -c . |
         docker import --change 'ENV PATH=/usr/local/rust/bin:/usr/local/bin:/usr/bin:/bin' \
             --change 'ENV CARGO_HOME=/usr/local/cargo' --change 'ENV CARGO_NET_OFFLINE=true' - "$name" >/dev/null
+    cp "$here/../../Cargo.lock" "$WORK/rust.lock"
 }
 
 # What distroless holds: these packages of Debian, and a user.

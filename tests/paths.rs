@@ -8,7 +8,17 @@ fn named(page: &str) -> BTreeSet<String> {
     let linked = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let is_path = |text: &&str| {
         let plain = !text.contains(|it: char| it.is_whitespace() || "*<>{}$…".contains(it)) && !text.contains("://");
-        let known = ["services/", "shared/", "tests/", "bench/", "k8s/", "clients/", ".ci/"];
+        let known = [
+            "services/",
+            "shared/",
+            "tests/",
+            "bench/",
+            "k8s/",
+            "deploy/",
+            "docs/",
+            "clients/",
+            ".ci/",
+        ];
         plain && (known.iter().any(|folder| text.starts_with(folder)) || text.ends_with(".md"))
     };
     quoted.chain(linked).filter(is_path).map(str::to_owned).collect()

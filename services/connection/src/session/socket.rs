@@ -358,8 +358,9 @@ impl Socket {
         {
             at = at.min(other);
         }
-        if self.drain_until.is_some() {
-            at.min(Instant::now() + AGAIN)
+        if let Some(until) = self.drain_until {
+            let told = until - drain::SOCKET + drain::LINGER;
+            at.min(told.max(Instant::now() + AGAIN))
         } else {
             at
         }

@@ -60,6 +60,11 @@ impl Memory {
         }
     }
 
+    /// When the message was written that has waited longest for its ack.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.pending.iter().map(|it| it.written).min()
+    }
+
     /// A message to be sent as soon as possible.
     pub fn send(&mut self, conversation: &str, text: String) {
         self.pending.push(Pending {

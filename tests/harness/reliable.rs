@@ -77,6 +77,11 @@ impl Reliable {
         self.state.memory.lock().unwrap().acked
     }
 
+    /// Whether all messages are acked that were written before.
+    pub fn is_acked_before(&self, time: Instant) -> bool {
+        self.state.memory.lock().unwrap().oldest().is_none_or(|it| it >= time)
+    }
+
     /// How long those messages waited for their acks that were written since then.
     pub fn waits_since(&self, since: Instant) -> Vec<Duration> {
         let memory = self.state.memory.lock().unwrap();

@@ -194,11 +194,11 @@ impl<'a> Storm<'a> {
         until(&format!("{more} more acks"), RECOVERY, reached).await;
     }
 
-    /// Waits until hardly anything waits for its ack any more: what a fault held up has gone through.
+    /// Waits until all is acked that was written before this was called.
     pub async fn settled(&self) {
-        let pending = || self.apps.iter().map(|(_, app)| app.pending()).sum::<usize>();
-        until("the backlog to go", RECOVERY * 2, async || {
-            (pending() < 4 * self.burst as usize).then_some(())
+        let now = Instant::now();
+        until("all that was written to be acked", RECOVERY * 2, async || {
+            self.apps.iter().all(|(_, app)| app.is_acked_before(now)).then_some(())
         })
         .await;
     }

@@ -137,7 +137,7 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
     let tasks = Tasks::new(shutdown.clone());
     tasks.spawn("admin", lifecycle::admin::serve(admin, ready.clone(), last.clone()));
 
-    let bus = Bus::connect(&config.nats, "parley-connection")
+    let bus = Bus::connect(&config.nats, bus::subjects::CONNECTION_SERVICE)
         .await
         .map_err(connect_error)?;
     bus::streams::ensure(&bus, &config.stream)
@@ -238,15 +238,11 @@ async fn drain(app: &App) {
 }
 
 fn connect_error(error: ConnectError) -> anyhow::Error {
-    match &error {
+    match error {
         ConnectError::Unreachable { .. } => {
             Unavailable::new("PARLEY_NATS__URL", strip(&error.to_string(), "PARLEY_NATS__URL: ")).into()
         }
-        ConnectError::Credentials(_) => ConfigError::new(
-            "PARLEY_NATS__CREDENTIALS",
-            strip(&error.to_string(), "PARLEY_NATS__CREDENTIALS: "),
-        )
-        .into(),
+        ConnectError::Setting(wrong) => wrong.into(),
     }
 }
 

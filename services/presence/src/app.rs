@@ -57,12 +57,12 @@ pub(crate) async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) 
 async fn start(config: &Config, readiness: &Readiness) -> anyhow::Result<Service> {
     let bus = Bus::connect(&config.nats, PRESENCE_SERVICE).await.map_err(|error| {
         let text = error.to_string();
-        let (setting, problem) = text.split_once(": ").unwrap_or(("PARLEY_NATS__URL", &text));
+        let problem = text.strip_prefix("PARLEY_NATS__URL: ").unwrap_or(&text);
         match error {
             bus::connect::ConnectError::Unreachable { .. } => {
                 anyhow::Error::new(Unavailable::new("PARLEY_NATS__URL", problem))
             }
-            bus::connect::ConnectError::Credentials(_) => ConfigError::new(setting, problem).into(),
+            bus::connect::ConnectError::Setting(wrong) => wrong.into(),
         }
     })?;
     readiness.set("nats", true);

@@ -1,10 +1,15 @@
 //! The connection to NATS and what the rest of the code wants to know of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream;
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ConnectOptions, Event, ServerError};
+use config::ConfigError;
+use parking_lot::Mutex;
 use tokio::sync::watch;
+
+use crate::{login, subjects};
 
 /// A connected client with its JetStream context. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -38,19 +43,25 @@ pub enum ConnectError {
         /// The last failure.
         reason: String,
     },
-    /// The credentials file cannot be used.
-    #[error("PARLEY_NATS__CREDENTIALS: {0}")]
-    Credentials(std::io::Error),
+    /// A setting is wrong: a file that cannot be used, a server that refuses our name, or whose certificate we refuse.
+    #[error("{0}")]
+    Setting(#[source] ConfigError),
 }
+
+/// So long a server may refuse us, or we its certificate, before a start fails: it may be one of several that are being
+/// given new users one after the other.
+pub const REFUSED_MOST: Duration = Duration::from_secs(2);
 
 /// A publish whose ack has not come by then has an unknown outcome and is answered so.
 pub const ACK_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 impl Bus {
-    /// Connects, waiting up to the configured time for a server; afterwards the client reconnects for ever.
+    /// Connects, waiting up to the configured time for a server; afterwards the client reconnects for ever. `name` is
+    /// that of the program, as the server lists it.
     ///
     /// # Errors
-    /// [`ConnectError`], after the configured wait.
+    /// [`ConnectError`], after the configured wait; for a refusal, of us or of the server's certificate, after
+    /// [`REFUSED_MOST`] of it.
     pub async fn connect(config: &config::Nats, name: &str) -> Result<Self, ConnectError> {
         let started = tokio::time::Instant::now();
         loop {
@@ -58,6 +69,11 @@ impl Bus {
                 Ok(bus) => return Ok(bus),
                 Err(failure) => failure,
             };
+            if started.elapsed() >= config.wait.min(REFUSED_MOST)
+                && let Some(wrong) = login::refusal(config, &failure)
+            {
+                return Err(ConnectError::Setting(wrong));
+            }
             if started.elapsed() >= config.wait {
                 return Err(ConnectError::Unreachable {
                     servers: without_user(&config.url),
@@ -74,23 +90,20 @@ impl Bus {
         name: &str,
     ) -> Result<Result<Self, async_nats::ConnectError>, ConnectError> {
         let (link, connections) = watch::channel(Link { up: false, epoch: 0 });
+        let faults = Faults::default();
         let mut options = ConnectOptions::new()
             .name(name)
+            .custom_inbox_prefix(subjects::inbox_prefix(name))
             .connection_timeout(Duration::from_secs(2))
             .ping_interval(Duration::from_secs(5))
             .request_timeout(Some(ACK_TIMEOUT))
             .max_reconnects(None)
             .reconnect_delay_callback(|attempt| Duration::from_millis((attempt as u64 * 20).min(250)))
             .event_callback(move |event| {
-                let link = link.clone();
-                async move { on_event(&link, &event) }
+                let (link, faults) = (link.clone(), faults.clone());
+                async move { on_event(&link, &faults, &event) }
             });
-        if let Some(path) = &config.credentials {
-            options = options
-                .credentials_file(path)
-                .await
-                .map_err(ConnectError::Credentials)?;
-        }
+        options = login::apply(config, options).await.map_err(ConnectError::Setting)?;
         let servers: Vec<&str> = config.url.split(',').map(str::trim).collect();
         Ok(options.connect(servers).await.map(|client| {
             let jetstream = jetstream::context::ContextBuilder::new()
@@ -125,9 +138,10 @@ impl Bus {
     }
 }
 
-fn on_event(link: &watch::Sender<Link>, event: &Event) {
+fn on_event(link: &watch::Sender<Link>, faults: &Faults, event: &Event) {
     match event {
         Event::Connected => {
+            faults.clear();
             link.send_modify(|it| {
                 *it = Link {
                     up: true,
@@ -149,7 +163,44 @@ fn on_event(link: &watch::Sender<Link>, event: &Event) {
             metrics::counter!("parley_nats_slow_consumer_total").increment(1);
             tracing::warn!(subscription, "a NATS subscription fell behind");
         }
+        Event::ServerError(ServerError::Other(text)) if text.to_lowercase().starts_with(DENIED) => {
+            // A subject that the permissions of this service leave out: what was asked for will not happen.
+            metrics::counter!("parley_nats_permission_denied_total").increment(1);
+            tracing::error!(
+                error = text,
+                "NATS denied a subject to this service; see deploy/nats/permissions.conf"
+            );
+        }
+        // One attempt after the other to connect again fails, several in a second and perhaps for hours.
+        Event::ClientError(_) | Event::ServerError(ServerError::AuthorizationViolation) => {
+            let text = event.to_string();
+            if faults.is_new(&text) {
+                tracing::error!(error = text, "NATS cannot be connected to; trying on");
+            }
+        }
         other => tracing::warn!(event = %other, "NATS client event"),
+    }
+}
+
+/// How the server's error about a subject begins.
+const DENIED: &str = "permissions violation";
+
+/// The failure to connect that was told last: each is told once, until it is another one or a connection stands.
+#[derive(Debug, Clone, Default)]
+struct Faults(Arc<Mutex<Option<String>>>);
+
+impl Faults {
+    fn is_new(&self, text: &str) -> bool {
+        let mut told = self.0.lock();
+        let is_new = told.as_deref() != Some(text);
+        if is_new {
+            *told = Some(text.to_owned());
+        }
+        is_new
+    }
+
+    fn clear(&self) {
+        *self.0.lock() = None;
     }
 }
 

@@ -8,6 +8,7 @@ pub mod connect;
 pub mod direct;
 pub mod directory;
 pub mod log;
+mod login;
 mod membership;
 pub mod rpc;
 pub mod streams;

@@ -58,12 +58,26 @@ pub const MEMBERS_STREAM: &str = "MEMBERS";
 pub const MEMBERS_WILDCARD: &str = "chat.member.*.*";
 /// KV bucket with what a deployment was made with.
 pub const SETTINGS_BUCKET: &str = "PARLEY";
+/// Name of the connection service to NATS; it has no endpoints.
+pub const CONNECTION_SERVICE: &str = "parley-connection";
 /// Name under which the message service answers the NATS services API.
 pub const MESSAGE_SERVICE: &str = "parley-message";
 /// Name under which the presence service answers the NATS services API.
 pub const PRESENCE_SERVICE: &str = "parley-presence";
 /// Name under which the push service answers the NATS services API.
 pub const PUSH_SERVICE: &str = "parley-push";
+/// Where answers to a program come in. Each service has its own prefix, so that permissions can keep one service from
+/// reading what another is answered; everything else is an operator's and has the common one.
+pub fn inbox_prefix(program: &str) -> &'static str {
+    match program {
+        CONNECTION_SERVICE => "_INBOX_connection",
+        MESSAGE_SERVICE => "_INBOX_message",
+        PRESENCE_SERVICE => "_INBOX_presence",
+        PUSH_SERVICE => "_INBOX_push",
+        _ => "_INBOX",
+    }
+}
+
 /// KV bucket of the presence service: what users chose to appear as, and when they were last seen.
 pub const PRESENCE_BUCKET: &str = "PRESENCE";
 

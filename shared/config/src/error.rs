@@ -18,6 +18,11 @@ impl ConfigError {
         }
     }
 
+    /// The same, saying also in which file the value stands.
+    pub(crate) fn in_file(self, file: &str) -> Self {
+        Self::new(self.setting, format!("{} (in {file})", self.problem))
+    }
+
     /// The setting as an environment variable, such as `PARLEY_STREAM__MAX_AGE`.
     pub fn setting(&self) -> &str {
         &self.setting

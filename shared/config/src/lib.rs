@@ -43,8 +43,8 @@ pub const EXIT_CONFIG: u8 = 64;
 /// All settings. Every service takes the same ones and reads the sections that concern it, so that one environment
 /// serves a whole deployment.
 ///
-/// `Serialize` exists for the layering in [`Config::load`]: it leaves `auth.hs256_secret` out, but not the passwords
-/// in URLs. Never print it.
+/// `Serialize` exists for the layering in [`Config::load`]: it leaves `auth.hs256_secret` and `nats.password` out, but
+/// not the passwords in URLs. Never print it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {

@@ -1,5 +1,6 @@
 //! Layers environment over file over defaults, and turns whatever is wrong into one line about one setting.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -9,21 +10,25 @@ use crate::setting::{settings, variable};
 use crate::{Config, ConfigError, Setting};
 
 impl Config {
-    /// Reads `file` (TOML) and this process's `PARLEY_…` environment over the built-in defaults as changed by
-    /// `defaults`, and validates the result. An empty variable counts as not set.
+    /// Reads `files` (TOML) and this process's `PARLEY_…` environment over the built-in defaults as changed by
+    /// `defaults`, and validates the result. A later file beats an earlier one, the environment beats all. An empty
+    /// variable counts as not set.
     ///
     /// # Errors
-    /// One line naming the first setting that is unknown, unusable or contradictory.
-    pub fn load(file: Option<&Path>, defaults: impl FnOnce(&mut Self)) -> Result<Self, ConfigError> {
-        Self::load_from(file, std::env::vars_os(), defaults)
+    /// One line naming the first setting that is unknown, unusable or contradictory, and its file if it is from one.
+    pub fn load<'a>(
+        files: impl IntoIterator<Item = &'a Path>,
+        defaults: impl FnOnce(&mut Self),
+    ) -> Result<Self, ConfigError> {
+        Self::load_from(files, std::env::vars_os(), defaults)
     }
 
     /// [`Config::load`] with the environment given.
     ///
     /// # Errors
     /// As [`Config::load`].
-    pub fn load_from(
-        file: Option<&Path>,
+    pub fn load_from<'a>(
+        files: impl IntoIterator<Item = &'a Path>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         defaults: impl FnOnce(&mut Self),
     ) -> Result<Self, ConfigError> {
@@ -31,11 +36,13 @@ impl Config {
         defaults(&mut base);
         let layer = config_rs::Config::try_from(&base).map_err(|error| internal(&error))?;
         let mut builder = config_rs::Config::builder().add_source(layer);
-        if let Some(path) = file {
-            builder = builder.add_source(read(path)?);
+        let mut origins = Origins::default();
+        for path in files {
+            builder = builder.add_source(read(path, &mut origins)?);
         }
         for (name, value) in environment {
             if let Some((setting, value)) = variable_of(&name, &value)? {
+                origins.0.remove(&setting.variable());
                 builder = builder
                     .set_override(setting.key, value)
                     .map_err(|error| internal(&error))?;
@@ -45,11 +52,25 @@ impl Config {
         let mut config: Self = merged
             .clone()
             .try_deserialize()
-            .map_err(|error| explain(&error, &merged))?;
-        // The one setting that is never serialised, and so not part of the layer above.
+            .map_err(|error| origins.name(explain(&error, &merged)))?;
+        // The settings that are never serialised, and so not part of the layer above.
         config.auth.hs256_secret = config.auth.hs256_secret.or(base.auth.hs256_secret);
-        config.validate()?;
+        config.nats.password = config.nats.password.or(base.nats.password);
+        config.validate().map_err(|error| origins.name(error))?;
         Ok(config)
+    }
+}
+
+/// Which file a setting's value is from, by its variable; not the ones that the environment sets.
+#[derive(Debug, Default)]
+struct Origins(HashMap<String, String>);
+
+impl Origins {
+    fn name(&self, error: ConfigError) -> ConfigError {
+        match self.0.get(error.setting()) {
+            Some(file) => error.in_file(file),
+            None => error,
+        }
     }
 }
 
@@ -81,7 +102,7 @@ fn variable_of(name: &OsString, value: &OsString) -> Result<Option<(&'static Set
 }
 
 /// The file as a source, once all its keys are known to be ours.
-fn read(path: &Path) -> Result<impl Source + Send + Sync + 'static, ConfigError> {
+fn read(path: &Path, origins: &mut Origins) -> Result<impl Source + Send + Sync + 'static, ConfigError> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|error| ConfigError::new(name.as_str(), format!("cannot read the configuration file: {error}")))?;
@@ -94,20 +115,21 @@ fn read(path: &Path) -> Result<impl Source + Send + Sync + 'static, ConfigError>
         )
     })?;
     for (key, value) in table {
-        check_keys(&key, &value, &name)?;
+        check_keys(&key, &value, &name, origins)?;
     }
     Ok(source)
 }
 
-fn check_keys(key: &str, value: &Value, file: &str) -> Result<(), ConfigError> {
+fn check_keys(key: &str, value: &Value, file: &str, origins: &mut Origins) -> Result<(), ConfigError> {
     if settings().any(|setting| setting.key == key) {
+        origins.0.insert(variable(key), file.to_owned());
         return Ok(());
     }
     let is_section = settings().any(|setting| setting.key.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')));
     match &value.kind {
         ValueKind::Table(table) if is_section => table
             .iter()
-            .try_for_each(|(inner, value)| check_keys(&format!("{key}.{inner}"), value, file)),
+            .try_for_each(|(inner, value)| check_keys(&format!("{key}.{inner}"), value, file, origins)),
         _ if is_section => Err(ConfigError::new(
             variable(key),
             format!("expected a table [{key}] in {file}"),

@@ -1,7 +1,7 @@
 //! Tests of loading: each kind of mistake, and who beats whom.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::{Ack, Config, ConfigError, Format, settings};
@@ -29,7 +29,7 @@ impl TempFile {
     }
 
     fn load(&self, pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::load_from(Some(&self.0), environment(pairs), |_| {})
+        Config::load_from(Some(self.0.as_path()), environment(pairs), |_| {})
     }
 
     fn message(&self) -> String {
@@ -56,6 +56,7 @@ fn every_kind_of_value_is_read_from_the_environment() {
     let config = load(&[
         ("PARLEY_NATS__URL", "nats://a:1,nats://b:2"),
         ("PARLEY_NATS__CREDENTIALS", "/run/nats.creds"),
+        ("PARLEY_NATS__CA_FILE", "/run/ca.pem"),
         ("PARLEY_STREAM__PARTITIONS", "16"),
         ("PARLEY_STREAM__MAX_AGE", "1h"),
         ("PARLEY_STREAM__ACK", "stored"),
@@ -72,6 +73,7 @@ fn every_kind_of_value_is_read_from_the_environment() {
     .unwrap();
     assert_eq!(config.nats.url, "nats://a:1,nats://b:2");
     assert_eq!(config.nats.credentials, Some("/run/nats.creds".into()));
+    assert_eq!(config.nats.ca_file, Some("/run/ca.pem".into()));
     assert_eq!(config.stream.partitions, 16);
     assert_eq!(config.stream.max_age, Duration::from_secs(3600));
     assert_eq!(config.stream.ack, Ack::Stored);
@@ -91,7 +93,7 @@ fn environment_beats_file_beats_default() {
         "[stream]\npartitions = 8\nreplicas = 3\n[http]\nallowed_origins = [\"https://a.example\"]\n",
     );
     let pairs = environment(&[("PARLEY_STREAM__REPLICAS", "5")]);
-    let config = Config::load_from(Some(&file.0), pairs, |config| {
+    let config = Config::load_from(Some(file.0.as_path()), pairs, |config| {
         config.stream.partitions = 2;
         config.stream.replicas = 2;
         config.connection.memory_mib = 7;
@@ -105,6 +107,57 @@ fn environment_beats_file_beats_default() {
     assert_eq!(
         config.auth.hs256_secret.as_deref(),
         Some("a default that a program sets, 32 bytes")
+    );
+}
+
+#[test]
+fn a_later_file_beats_an_earlier_one_key_by_key() {
+    let first = TempFile::new(
+        "first",
+        "[nats]\nurl = \"nats://a:1\"\nuser = \"a\"\npassword = \"one\"\n",
+    );
+    let second = TempFile::new("second", "[nats]\npassword = \"two\"\n");
+    let load = |files: [&TempFile; 2]| Config::load_from(files.map(|file| file.0.as_path()), [], |_| {});
+    let nats = load([&first, &second]).unwrap().nats;
+    assert_eq!(
+        (nats.url.as_str(), nats.password.as_deref()),
+        ("nats://a:1", Some("two"))
+    );
+    assert_eq!(load([&second, &first]).unwrap().nats.password.as_deref(), Some("one"));
+}
+
+#[test]
+fn the_file_that_a_wrong_value_is_from_is_named() {
+    let right = TempFile::new("right", "[stream]\npartitions = 8\n");
+    for (name, text) in [
+        ("range", "[stream]\npartitions = 1000\n"),
+        ("type", "[stream]\npartitions = \"x\"\n"),
+    ] {
+        let wrong = TempFile::new(name, text);
+        let files = [right.0.as_path(), wrong.0.as_path()];
+        let error = Config::load_from(files, [], |_| {}).unwrap_err().to_string();
+        assert!(error.ends_with(&format!(" (in {})", wrong.0.display())), "{error}");
+        // The environment's value is the wrong one then.
+        let environment = environment(&[("PARLEY_STREAM__PARTITIONS", "0")]);
+        let error = Config::load_from(files, environment, |_| {}).unwrap_err().to_string();
+        assert!(error.ends_with("got 0"), "{error}");
+    }
+}
+
+#[test]
+fn a_nats_user_and_its_password_come_together() {
+    let (user, password) = (("PARLEY_NATS__USER", "me"), ("PARLEY_NATS__PASSWORD", "hunter2"));
+    let nats = load(&[user, password]).unwrap().nats;
+    assert_eq!(
+        (nats.user.as_deref(), nats.password.as_deref()),
+        (Some("me"), Some("hunter2"))
+    );
+    assert!(message(&[user]).starts_with("PARLEY_NATS__PASSWORD: not set"));
+    assert!(message(&[password]).starts_with("PARLEY_NATS__USER: not set"));
+    let both = message(&[user, password, ("PARLEY_NATS__CREDENTIALS", "/run/nats.creds")]);
+    assert!(
+        both.starts_with("PARLEY_NATS__CREDENTIALS: set together with"),
+        "{both}"
     );
 }
 
@@ -219,7 +272,7 @@ fn an_unknown_key_of_the_file_is_an_error_that_names_the_file() {
 fn a_broken_or_missing_file_is_named_without_its_content() {
     let message = TempFile::new("broken", "[auth]\nhs256_secret = \"hunter2\n").message();
     assert_eq!(message, "FILE: TOML parse error at line 2, column 24");
-    let missing = Config::load_from(Some("/no/such/parley.toml".as_ref()), [], |_| {})
+    let missing = Config::load_from(Some(Path::new("/no/such/parley.toml")), [], |_| {})
         .unwrap_err()
         .to_string();
     assert!(
@@ -250,6 +303,8 @@ fn a_secret_is_in_no_error_and_in_no_debug_output() {
     let config = load(&[
         ("PARLEY_AUTH__HS256_SECRET", "hunter2hunter2hunter2hunter2hunter2"),
         ("PARLEY_NATS__URL", "nats://me:hunter2@host"),
+        ("PARLEY_NATS__USER", "me"),
+        ("PARLEY_NATS__PASSWORD", "hunter2"),
         ("PARLEY_MONGODB__URI", "mongodb://me:hunter2@host"),
     ])
     .unwrap();
@@ -299,7 +354,7 @@ fn the_table_of_settings_has_every_field_and_no_other() {
     let mut fields: Vec<_> = tables
         .iter()
         .flat_map(|(section, value)| keys(section, value))
-        .chain(["auth.hs256_secret".to_owned()])
+        .chain(["auth.hs256_secret".to_owned(), "nats.password".to_owned()])
         .collect();
     fields.sort();
     let mut table: Vec<_> = settings().map(|setting| setting.key.to_owned()).collect();

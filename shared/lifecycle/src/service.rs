@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Arg, Command, value_parser};
+use clap::{Arg, ArgAction, Command, value_parser};
 use config::{Config, ConfigError};
 use tokio::net::TcpListener;
 
 use crate::{Shutdown, report};
 
-/// A service's whole `main`: takes `--config FILE` and hands over to [`run_service`].
+/// A service's whole `main`: takes `--config FILE`, once or several times, and hands over to [`run_service`].
 ///
 /// ```no_run
 /// # mod connection { pub async fn run(_: config::Config, _: tokio::net::TcpListener, _: tokio::net::TcpListener,
@@ -33,21 +33,26 @@ where
         .long("config")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("Settings in TOML; environment variables PARLEY_<SECTION>__<KEY> beat them");
+        .action(ArgAction::Append)
+        .help(
+            "Settings in TOML; of several files a later one beats an earlier one, and environment variables \
+             PARLEY_<SECTION>__<KEY> beat them all",
+        );
     let arguments = Command::new(name).about(about).arg(file).get_matches();
-    run_service(name, arguments.get_one::<PathBuf>("config").map(PathBuf::as_path), run)
+    let files = arguments.get_many::<PathBuf>("config").unwrap_or_default();
+    run_service(name, files.map(PathBuf::as_path), run)
 }
 
 /// Runs a service in this process until it ends or SIGINT or SIGTERM has drained it.
 ///
 /// The whole configuration is read and checked before `run` binds or connects to anything. A failure is one line on
 /// stderr and exit code 64, 69 or 1.
-pub fn run_service<F, R>(name: &'static str, file: Option<&Path>, run: F) -> ExitCode
+pub fn run_service<'a, F, R>(name: &'static str, files: impl IntoIterator<Item = &'a Path>, run: F) -> ExitCode
 where
     F: FnOnce(Config, Shutdown) -> R,
     R: Future<Output = anyhow::Result<()>>,
 {
-    let result = Config::load(file, |_| {})
+    let result = Config::load(files, |_| {})
         .map_err(anyhow::Error::from)
         .and_then(|config| {
             telemetry::init(&config.log)?;

@@ -10,14 +10,13 @@ const key = encodeURIComponent(secret("keyfile").replace(/\s/g, ""));
 const uri = (where, options) => `mongodb://__system:${key}@${where}/?authSource=local&${options}`;
 
 const first = connect(uri(hosts[0], "directConnection=true&serverSelectionTimeoutMS=10000"));
-const status = first.adminCommand({ replSetGetStatus: 1 });
-if (status.codeName === "NotYetInitialized") {
+try {
+  first.adminCommand({ replSetGetStatus: 1 });
+} catch (error) {
+  if (error.codeName !== "NotYetInitialized") throw error;
   const members = hosts.map((host, index) => ({ _id: index, host }));
   print("initiating", hosts.join(", "));
-  const done = first.adminCommand({ replSetInitiate: { _id: "rs0", members } });
-  if (!done.ok) throw new Error(`initiating: ${done.errmsg}`);
-} else if (!status.ok) {
-  throw new Error(`asking for the set: ${status.errmsg}`);
+  first.adminCommand({ replSetInitiate: { _id: "rs0", members } });
 }
 
 // By the set's name: it finds the primary, and waits for the election.

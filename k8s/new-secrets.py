@@ -18,6 +18,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 SERVICES = ["connection", "message", "presence", "push"]
+USERS = [*SERVICES, "operator"]
 NAMES = ["parley-nats", "parley-nats.{0}", "parley-nats.{0}.svc", "*.parley-nats-pods", "*.parley-nats-pods.{0}.svc", "localhost"]
 
 
@@ -59,7 +60,7 @@ def main():
     options.add_argument("--namespace", default="parley")
     options.add_argument("--tls", action="store_true", help="parley-nats-tls too: where no cert-manager makes it")
     options = options.parse_args()
-    names = [f"NATS_{service.upper()}" for service in SERVICES] + ["NATS_OPERATOR", "MONGODB_PARLEY", "MONGODB_BACKUP"]
+    names = [f"NATS_{it.upper()}" for it in USERS] + ["MONGODB_PARLEY", "MONGODB_BACKUP"]
     values = {name: secrets.token_urlsafe(24) for name in names} | {"TOKEN_KEY": secrets.token_urlsafe(48)}
     made = [
         secret(options.namespace, f"parley-{it}", {
@@ -68,7 +69,8 @@ def main():
         for it in SERVICES
     ]
     made.append(secret(options.namespace, "parley-nats-passwords", {
-        "passwords.conf": filled(HERE / "base/nats/passwords.example.conf", values)
+        # Variables of deploy/nats/permissions.conf, as deploy/nats/passwords.conf.example lists them.
+        "passwords.conf": "".join(f'{it.upper()}_PASSWORD: "{values["NATS_" + it.upper()]}"\n' for it in USERS)
     }))
     made.append(secret(options.namespace, "parley-mongodb", {
         # At most 1,024 characters of base64.

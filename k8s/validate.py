@@ -25,7 +25,7 @@ import venv
 HERE = pathlib.Path(__file__).resolve().parent
 CACHE = pathlib.Path(os.environ.get("PARLEY_K8S_CACHE") or pathlib.Path.home() / ".cache/parley/k8s")
 OVERLAYS = ["base", "overlays/dev", "overlays/production", "overlays/production-external"]
-# The oldest in which the manifests work (the kubelet's sleep), one between, the newest.
+# One that is still in use though out of support, one between, the newest that has a schema.
 VERSIONS = ["1.30", "1.34", "1.37"]
 SCHEMAS = "kubernetes-validate==1.37.0"
 KUSTOMIZE = "sigs.k8s.io/kustomize/kustomize/v5@v5.7.1"

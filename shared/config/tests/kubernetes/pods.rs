@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use config::Config;
 use serde_json::{Value, json};
 
-use crate::manifests::{SERVICES, deployment, list, pod, pod_name, resources, string, text, workloads};
+use crate::manifests::{SERVICES, at, deployment, list, pod, pod_name, resources, string, text, workloads};
 
-/// A service's drain ends by then, in seconds: the contract with operators (`parley up`, and SIGTERM to a service).
+/// Most that a drain takes without a window, in seconds: the contract with operators.
 const DRAIN_MOST: u64 = 10;
-/// A node under pressure is slow to start a hook and to send a signal.
+/// What a connection pod takes after its delay and its window (`services/connection/src/drain.rs`), in seconds.
+const LAST_SOCKETS: u64 = 6;
+/// A node under pressure is slow to send a signal.
 const MARGIN: u64 = 5;
 
 fn containers(workload: &Value) -> impl Iterator<Item = &Value> {
@@ -61,19 +64,18 @@ fn every_container_says_what_it_needs_and_has_a_bound_for_its_memory() {
 
 #[test]
 fn a_pod_is_given_the_time_that_its_end_takes() {
+    let settings = Config::load_from([at("k8s/base/services/parley.toml").as_path()], [], |_| {}).unwrap();
+    let drain = (settings.connection.drain_delay_ms + settings.connection.drain_window_ms) / 1_000;
     for service in SERVICES {
         let deployment = deployment(service);
-        let pod = pod(&deployment);
-        let sleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64();
-        assert_eq!(
-            sleep.is_some(),
-            service == "connection",
-            "{service} is reached by a Service, or is not"
-        );
-        let grace = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
+        let grace = pod(&deployment)["terminationGracePeriodSeconds"].as_u64().unwrap();
+        let needed = match service {
+            "connection" => drain + LAST_SOCKETS,
+            _ => DRAIN_MOST,
+        };
         assert!(
-            grace >= sleep.unwrap_or(0) + DRAIN_MOST + MARGIN,
-            "{service}: {grace} s"
+            grace >= needed + MARGIN,
+            "{service} may need {needed} s and is given {grace} s"
         );
     }
     let conf = text("k8s/base/nats/nats.conf");

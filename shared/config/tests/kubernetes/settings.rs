@@ -13,8 +13,10 @@ use crate::manifests::{SERVICES, all, at, deployment, list, pod, string, text, w
 const FILE: &str = "k8s/base/services/parley.toml";
 
 /// Settings with another value than the code's default.
-const CLUSTERS_OWN: [&str; 5] = [
+const CLUSTERS_OWN: [&str; 7] = [
     "auth.issuer",
+    "connection.drain_delay_ms",
+    "connection.drain_window_ms",
     "nats.ca_file",
     "nats.url",
     "stream.partitions",

@@ -140,11 +140,13 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
     let bus = Bus::connect(&config.nats, bus::subjects::CONNECTION_SERVICE)
         .await
         .map_err(connect_error)?;
-    bus::streams::ensure(&bus, &config.stream)
-        .await
-        .map_err(streams_error)?;
+    the_log(&bus, &config, &shutdown).await.map_err(streams_error)?;
     ready.set("nats", true);
     whole_directory(&bus, &shutdown).await;
+    if shutdown.is_triggered() {
+        last.trigger();
+        return tasks.wait().await;
+    }
     let sends = Batcher::start(&bus, SENDS_UNANSWERED)
         .await
         .map_err(anyhow::Error::msg)
@@ -157,7 +159,7 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
     let (hub, ends) = Hub::new(log, config.connection.memory_mib, config.stream.max_age)
         .await
         .context("reading the log's ends")?;
-    spawn_tails(&tasks, &hub, &config, &last);
+    spawn_tails(&tasks, &hub, &last);
     tokio::time::timeout(WARM_UP_MOST, async {
         for (lane, end) in hub.lanes.iter().zip(ends) {
             lane.wait_for(end).await;
@@ -200,6 +202,28 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
     tasks.wait().await
 }
 
+/// Waits until the message service has made the log, however long it takes to come; for NATS itself only as long as is
+/// configured.
+async fn the_log(bus: &Bus, config: &Config, shutdown: &Shutdown) -> Result<(), StreamsError> {
+    let mut answered = Instant::now();
+    while !shutdown.is_triggered() {
+        match bus::streams::are_made(bus, &config.stream).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {
+                answered = Instant::now();
+                tracing::info!("waiting for the message service to have made the log");
+            }
+            Err(StreamsError::Failed { .. }) if answered.elapsed() < config.nats.wait => {}
+            Err(error) => return Err(error),
+        }
+        tokio::select! {
+            () = shutdown.triggered() => {}
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+    }
+    Ok(())
+}
+
 /// Waits until the directory holds all memberships: a client that came before would not be sent what is his. The
 /// message service makes it whole, at its start and whenever it was lost.
 async fn whole_directory(bus: &Bus, shutdown: &Shutdown) {
@@ -212,9 +236,9 @@ async fn whole_directory(bus: &Bus, shutdown: &Shutdown) {
     }
 }
 
-fn spawn_tails(tasks: &Tasks, hub: &Arc<Hub>, config: &Config, last: &Shutdown) {
+fn spawn_tails(tasks: &Tasks, hub: &Arc<Hub>, last: &Shutdown) {
     for index in 0..hub.lanes.len() {
-        let tail = hub.clone().tail(index, config.stream.clone());
+        let tail = hub.clone().tail(index);
         let last = last.clone();
         tasks.spawn(format!("tail {}", hub.lanes[index].lane.stream()), async move {
             tokio::select! {

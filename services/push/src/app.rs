@@ -84,7 +84,8 @@ async fn start(config: &Config, providers: Providers, readiness: &Readiness) -> 
     let started = Instant::now();
     loop {
         match ensure(&bus, config).await {
-            Ok(()) => break,
+            Ok(true) => break,
+            Ok(false) => tracing::info!("waiting for the message service to have made the log"),
             Err(error @ StreamsError::OtherPartitions { .. }) => {
                 let text = error.to_string();
                 let problem = text.strip_prefix("PARLEY_STREAM__PARTITIONS ").unwrap_or(&text);
@@ -101,9 +102,13 @@ async fn start(config: &Config, providers: Providers, readiness: &Readiness) -> 
     Ok(Service::new(bus, config.stream.clone(), config.push.clone(), providers))
 }
 
-async fn ensure(bus: &Bus, config: &Config) -> Result<(), StreamsError> {
-    streams::ensure(bus, &config.stream).await?;
-    streams::ensure_push(bus, &config.stream, &config.push).await
+/// Makes the streams of push once the log is there, which is the message service's.
+async fn ensure(bus: &Bus, config: &Config) -> Result<bool, StreamsError> {
+    if !streams::are_made(bus, &config.stream).await? {
+        return Ok(false);
+    }
+    streams::ensure_push(bus, &config.stream, &config.push).await?;
+    Ok(true)
 }
 
 async fn serve(service: Arc<Service>, readiness: &Readiness, tasks: &Tasks, shutdown: &Shutdown) -> anyhow::Result<()> {

@@ -38,7 +38,8 @@ fn failed<E: std::fmt::Display>(doing: &'static str) -> impl FnOnce(E) -> Stream
     }
 }
 
-/// Creates what is missing and brings what exists up to the configuration. Any number of services may do it at once.
+/// Creates the log where it is missing and brings what exists up to the configuration. Any number of replicas may do it
+/// at once. It is the message service's work: NATS' permissions let no other.
 ///
 /// # Errors
 /// [`StreamsError::OtherPartitions`] is a configuration error; the rest means that NATS is not usable now.
@@ -51,6 +52,37 @@ pub async fn ensure(bus: &Bus, config: &config::Stream) -> Result<(), StreamsErr
             .map_err(failed("creating a stream"))?;
     }
     Ok(())
+}
+
+/// Whether the message service has made the log. For the services that only read it.
+///
+/// # Errors
+/// As [`ensure`].
+pub async fn are_made(bus: &Bus, config: &config::Stream) -> Result<bool, StreamsError> {
+    if state(bus, &format!("KV_{}", subjects::SETTINGS_BUCKET))
+        .await?
+        .is_none()
+    {
+        return Ok(false);
+    }
+    match partitions(bus).await? {
+        None => return Ok(false),
+        Some(made) if made == config.partitions => {}
+        Some(made) => return Err(other_partitions(config, made.to_string())),
+    }
+    for stream in declared(config) {
+        if state(bus, &stream.name).await?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn other_partitions(config: &config::Stream, made: String) -> StreamsError {
+    StreamsError::OtherPartitions {
+        configured: config.partitions,
+        made,
+    }
 }
 
 async fn check_partitions(bus: &Bus, config: &config::Stream) -> Result<(), StreamsError> {
@@ -75,12 +107,10 @@ async fn check_partitions(bus: &Bus, config: &config::Stream) -> Result<(), Stre
         .map_err(failed("reading the number of partitions"))?;
     let made = String::from_utf8_lossy(&stored.unwrap_or_default()).into_owned();
     if made == ours {
-        return Ok(());
+        Ok(())
+    } else {
+        Err(other_partitions(config, made))
     }
-    Err(StreamsError::OtherPartitions {
-        configured: config.partitions,
-        made,
-    })
 }
 
 /// How many partitions the deployment's log was made with; `None` where there is no log yet.

@@ -45,12 +45,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Follows a lane from `start` and hands each event to `on`, for ever; the caller ends it by dropping the future.
-pub async fn follow(bus: Bus, lane: Lane, stream: config::Stream, start: Start, mut on: impl FnMut(TailEvent)) {
+pub async fn follow(bus: Bus, lane: Lane, start: Start, mut on: impl FnMut(TailEvent)) {
     let mut at = start;
+    let mut told = String::new();
     loop {
         let mut link = bus.link();
-        match check(&bus, lane, &stream, &mut at).await {
+        match check(&bus, lane, &mut at).await {
             Ok(None) => {
+                told.clear();
                 let ended = tokio::select! {
                     ended = consume(&bus, lane, &mut at.position, &mut on) => ended,
                     _ = link.changed() => "the link changed".to_owned(),
@@ -65,7 +67,11 @@ pub async fn follow(bus: Bus, lane: Lane, stream: config::Stream, start: Start, 
                 metrics::counter!("parley_tail_restarts_total").increment(1);
             }
             Ok(Some(reset)) => on(TailEvent::Reset(reset)),
-            Err(error) => tracing::warn!(stream = lane.stream(), %error, "cannot follow the stream yet"),
+            Err(error) if error != told => {
+                tracing::warn!(stream = lane.stream(), error, "cannot follow the stream yet");
+                told = error;
+            }
+            Err(_) => {}
         }
         if !bus.is_up() {
             let _ = link.wait_for(|it| it.up).await;
@@ -88,16 +94,12 @@ async fn another(bus: &Bus, lane: Lane, identity: u64) {
     }
 }
 
-/// Compares the stream with what is known of it; makes it if it is gone. `Some` where the follower must start anew.
-async fn check(
-    bus: &Bus,
-    lane: Lane,
-    stream: &config::Stream,
-    at: &mut Start,
-) -> Result<Option<Start>, streams::StreamsError> {
-    let Some(state) = streams::state(bus, &lane.stream()).await? else {
-        streams::ensure(bus, stream).await?;
-        return Box::pin(check(bus, lane, stream, at)).await;
+/// Compares the stream with what is known of it. `Some` where the follower must start anew. A stream that is gone is made
+/// anew by the message service, and waited for here.
+async fn check(bus: &Bus, lane: Lane, at: &mut Start) -> Result<Option<Start>, String> {
+    let state = streams::state(bus, &lane.stream()).await;
+    let Some(state) = state.map_err(|error| error.to_string())? else {
+        return Err("it is gone, and the message service has not made it anew yet".to_owned());
     };
     let same = state.identity == at.identity && at.position <= state.last;
     // The receipts keep one entry a subject, so that old sequences vanish without anything being lost.

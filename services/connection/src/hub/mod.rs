@@ -98,14 +98,14 @@ impl Hub {
     }
 
     /// Tails one lane for ever; the caller drops the future to end it.
-    pub async fn tail(self: Arc<Self>, index: usize, stream: config::Stream) {
+    pub async fn tail(self: Arc<Self>, index: usize) {
         let lane = &self.lanes[index];
         let start = Start {
             identity: lane.identity(),
             position: lane.dispatched(),
         };
         let bus = self.log.bus().clone();
-        bus::tail::follow(bus, lane.lane, stream, start, |event| match event {
+        bus::tail::follow(bus, lane.lane, start, |event| match event {
             TailEvent::Record { position, payload } => self.dispatch(index, position, &payload),
             TailEvent::Reset(start) => self.reset(index, start),
         })

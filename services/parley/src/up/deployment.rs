@@ -10,6 +10,7 @@ use lifecycle::{Shutdown, Tasks};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
 
+use super::nats_users::Users;
 use super::plan::{Plan, Replica};
 use super::{fake_push, mongod, nats, ready};
 use crate::processes::{Processes, Spec};
@@ -29,6 +30,8 @@ pub(super) struct Deployment {
     processes: Processes,
     /// The services in this process, by kind; empty with `--separate`.
     inside: Vec<Inside>,
+    /// The users of NATS, if it was started here.
+    users: Option<Users>,
     /// Fired by a service in this process that fails.
     failed: Shutdown,
     /// Push providers that are played here.
@@ -49,6 +52,7 @@ impl Deployment {
             plan,
             processes,
             inside: Vec::new(),
+            users: None,
             failed: Shutdown::new(),
             fake_push: None,
         }
@@ -61,10 +65,11 @@ impl Deployment {
     /// Starts everything and returns true when all of it is ready; false if a service in this process failed, whose
     /// error then comes out of [`Deployment::stop`]. May be dropped half-way: that ends what was started, too.
     pub(super) async fn start(&mut self) -> anyhow::Result<bool> {
-        let (nats, mongodb) = tokio::select! {
-            urls = self.start_servers() => urls?,
+        let ((nats, users), mongodb) = tokio::select! {
+            servers = self.start_servers() => servers?,
             error = self.processes.failure() => return Err(error),
         };
+        self.users = users;
         self.plan.config.nats.url = nats;
         self.plan.config.mongodb.uri = mongodb;
         if self.plan.fake_push {
@@ -96,7 +101,7 @@ impl Deployment {
 
     /// Both at once: MongoDB alone takes most of the time that a start takes. But found one after the other: package
     /// tools do not like their own company.
-    async fn start_servers(&self) -> anyhow::Result<(String, String)> {
+    async fn start_servers(&self) -> anyhow::Result<((String, Option<Users>), String)> {
         let (plan, processes) = (&self.plan, &self.processes);
         let nats_program = if plan.own_nats {
             Some(servers::NATS.find().await?)
@@ -110,8 +115,11 @@ impl Deployment {
         };
         let nats = async {
             match nats_program {
-                Some(program) => nats::start(program, processes, &plan.data).await,
-                None => Ok(plan.config.nats.url.clone()),
+                Some(program) => {
+                    let (url, users) = nats::start(program, processes, &plan.data).await?;
+                    Ok((url, Some(users)))
+                }
+                None => Ok((plan.config.nats.url.clone(), None)),
             }
         };
         let mongodb = async {
@@ -132,6 +140,9 @@ impl Deployment {
             };
             for replica in self.plan.replicas.iter_mut().filter(|replica| replica.kind == kind) {
                 let mut config = self.plan.config.clone();
+                if let Some(users) = &self.users {
+                    users.log_in(kind, &mut config.nats);
+                }
                 config.admin.listen = private(replica.admin_port);
                 config.http.listen = replica.listen.unwrap_or(config.http.listen);
                 let public = replica.listener.take().map(TcpListener::from_std).transpose()?;
@@ -160,12 +171,29 @@ impl Deployment {
                 name: replica.name.clone(),
                 program: program.clone(),
                 arguments,
-                environment: environment(&self.plan, replica, self.fake_push.as_ref()),
+                environment: self.environment(replica),
                 port: replica.admin_port,
             };
             self.processes.start(spec).await?;
         }
         Ok(())
+    }
+
+    /// What a child is told beyond this process's own environment, which it inherits.
+    fn environment(&self, replica: &Replica) -> Vec<(Cow<'static, str>, String)> {
+        let mut variables = environment(&self.plan, replica, self.fake_push.as_ref());
+        if let Some(users) = &self.users {
+            let mut nats = config::Nats::default();
+            users.log_in(replica.kind, &mut nats);
+            variables.extend([
+                ("PARLEY_NATS__USER".into(), nats.user.unwrap_or_default()),
+                ("PARLEY_NATS__PASSWORD".into(), nats.password.unwrap_or_default()),
+                // What this process inherited for another server.
+                ("PARLEY_NATS__CREDENTIALS".into(), String::new()),
+                ("PARLEY_NATS__CA_FILE".into(), String::new()),
+            ]);
+        }
+        variables
     }
 
     /// All is ready: from now on a child that dies is no failed start.
@@ -211,7 +239,6 @@ fn private(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-/// What a child is told beyond this process's own environment, which it inherits.
 fn environment(plan: &Plan, replica: &Replica, played: Option<&fake_push::Played>) -> Vec<(Cow<'static, str>, String)> {
     let config = &plan.config;
     let mut variables = vec![

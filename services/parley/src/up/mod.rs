@@ -6,6 +6,7 @@ mod deployment;
 mod fake_push;
 mod mongod;
 mod nats;
+mod nats_users;
 mod plan;
 mod ready;
 mod replicas;

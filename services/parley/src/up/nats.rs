@@ -8,6 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::nats_users::{OPERATOR, Users};
 use super::ready;
 use crate::data_dir::DataDir;
 use crate::processes::{Processes, Spec, ports};
@@ -15,8 +16,10 @@ use crate::processes::{Processes, Spec, ports};
 /// Its name in `pids`, `ports` and `logs`.
 pub(super) const NAME: &str = "nats";
 
-/// Starts it on a free port and gives its URL once JetStream can be used.
-pub(super) async fn start(program: PathBuf, processes: &Processes, data: &DataDir) -> anyhow::Result<String> {
+/// Starts it on a free port and gives its URL and its users once JetStream can be used.
+pub(super) async fn start(program: PathBuf, processes: &Processes, data: &DataDir) -> anyhow::Result<(String, Users)> {
+    let users = Users::write(data)?;
+    adopt(data).context("cannot move the streams of an earlier version")?;
     let port = ports::free().context("cannot choose a port for NATS")?;
     let file = data.join("nats/nats.conf");
     std::fs::write(&file, configuration(port, data)?).with_context(|| format!("cannot write {}", file.display()))?;
@@ -31,10 +34,21 @@ pub(super) async fn start(program: PathBuf, processes: &Processes, data: &DataDi
         })
         .await?;
     ready::until("NATS", || greets(port)).await?;
-    Ok(format!("nats://127.0.0.1:{port}"))
+    Ok((format!("nats://127.0.0.1:{port}"), users))
 }
 
-/// Clients are only on this machine, and there is no authentication yet.
+/// Earlier versions had no account of their own: their streams lie in the folder of NATS' common one.
+fn adopt(data: &DataDir) -> std::io::Result<()> {
+    let accounts = data.join("nats/jetstream");
+    let (before, now) = (accounts.join("$G"), accounts.join("PARLEY"));
+    if before.exists() && !now.exists() {
+        std::fs::rename(before, now)?;
+    }
+    Ok(())
+}
+
+/// Services log in as themselves. Whoever else is on this machine, such as this tool and scripts, need not log in to be
+/// an operator: that much trust there is on a workstation, and nowhere else is it configured.
 fn configuration(port: u16, data: &DataDir) -> anyhow::Result<String> {
     let store = serde_json::to_string(&data.join("nats/jetstream"))?;
     Ok(format!(
@@ -44,7 +58,9 @@ fn configuration(port: u16, data: &DataDir) -> anyhow::Result<String> {
          jetstream {{ store_dir: {store} }}\n\
          max_payload: 8MB\n\
          # What a node that tails the log may lag behind before it is cut off.\n\
-         max_pending: 256MB\n"
+         max_pending: 256MB\n\
+         include \"permissions.conf\"\n\
+         no_auth_user: {OPERATOR}\n"
     ))
 }
 

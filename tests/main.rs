@@ -34,6 +34,7 @@ mod members_newer;
 mod members_roles;
 mod outages;
 mod oversize;
+mod partitions;
 mod paths;
 mod poll;
 mod presence;

@@ -17,6 +17,7 @@ import copy
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -151,10 +152,43 @@ def sees_mistakes(pages, custom):
     return unseen, len(tried)
 
 
+# Secrets that others make: the public certificate, and push keys for those who have some.
+OTHERS_SECRETS = {"parley-public-tls", "parley-push-keys"}
+
+
 def secrets():
     """What new-secrets.py prints."""
-    said = subprocess.run([sys.executable, HERE / "new-secrets.py"], capture_output=True, text=True, check=True)
+    said = subprocess.run([sys.executable, HERE / "new-secrets.py", "--tls"], capture_output=True, text=True, check=True)
     return json.loads(said.stdout)["items"]
+
+
+def mounted(value):
+    """Names of all Secrets that a resource mounts, and the keys that it wants of each."""
+    if isinstance(value, list):
+        for inner in value:
+            yield from mounted(inner)
+    elif isinstance(value, dict):
+        for kind, name in (("secret", "name"), ("secret", "secretName")):
+            secret = value.get(kind)
+            if isinstance(secret, dict) and name in secret:
+                yield secret[name], [item["key"] for item in secret.get("items", [])]
+        for inner in value.values():
+            yield from mounted(inner)
+
+
+def missing_secrets(pages, made):
+    """What pods mount and new-secrets.py does not make, and passwords that NATS asks for and does not get."""
+    files = {page["metadata"]["name"]: page["stringData"] for page in made}
+    for page in pages:
+        for name, keys in mounted(page.get("spec")):
+            if name not in OTHERS_SECRETS and not (name in files and set(keys) <= set(files[name])):
+                yield f"{called(page)}: the Secret {name} with {', '.join(keys) or 'anything'} is not made by new-secrets.py"
+    asked = set(re.findall(r"\$([A-Z_]+)", (HERE.parent / "deploy/nats/permissions.conf").read_text()))
+    # $JS, $KV and the like are subjects.
+    asked = {name for name in asked if name.endswith("_PASSWORD")}
+    given = set(re.findall(r"^([A-Z_]+):", files["parley-nats-passwords"]["passwords.conf"], re.M))
+    if asked != given:
+        yield f"NATS asks for {', '.join(sorted(asked ^ given))}, which new-secrets.py does not know, or the other way round"
 
 
 def main():
@@ -189,7 +223,9 @@ def main():
                     unknown.add(page["kind"])
                 elif wrong:
                     failures.append(f"{overlay}: {called(page)} ({version}): {wrong}")
-    for page in secrets():
+    made = secrets()
+    failures += sorted(set(missing_secrets(all_pages, made)))
+    for page in made:
         failures += [f"new-secrets.py: {called(page)}: {wrong}" for v in VERSIONS if (wrong := problem(page, v, custom))]
     unseen, kinds = sees_mistakes(all_pages, custom)
     failures += [f"a mistake was not seen: {it}" for it in unseen]

@@ -36,6 +36,7 @@ mod outages;
 mod oversize;
 mod partitions;
 mod paths;
+mod permissions;
 mod poll;
 mod presence;
 mod presence_faults;

@@ -194,6 +194,22 @@ impl Deployment {
         assert!(left.is_empty(), "left running: {left:?}");
     }
 
+    /// What a service was not allowed to say: none of it, whatever a test does.
+    fn denied(&self) -> Vec<String> {
+        let logs = std::fs::read_dir(self.data().join("logs"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let files = logs.map(|it| it.path()).chain([self.root.join("stderr")]);
+        let text = files.filter_map(|file| std::fs::read(file).ok());
+        text.flat_map(|text| {
+            let text = String::from_utf8_lossy(&text);
+            let lines = text.lines().filter(|it| it.contains("NATS denied a subject"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect()
+    }
+
     fn report(&self) {
         let all = self.stderr();
         let lines: Vec<&str> = all.lines().collect();
@@ -235,6 +251,8 @@ impl Drop for Deployment {
             left.is_empty(),
             "left running after SIGTERM: {left:?}; up ended with {exit:?}"
         );
+        let denied = self.denied();
+        assert!(denied.is_empty(), "{}", denied.join("\n"));
         let _ = std::fs::remove_dir_all(&self.root);
     }
 }

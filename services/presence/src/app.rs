@@ -7,7 +7,7 @@ use anyhow::Context;
 use bus::rpc::Server;
 use bus::subjects::PRESENCE_SERVICE;
 use bus::{Bus, streams};
-use config::{Config, ConfigError};
+use config::Config;
 use lifecycle::{Readiness, Shutdown, Tasks, Unavailable, admin};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -29,7 +29,7 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Runs the service until the shutdown: `admin` is the private listener for probes and metrics.
 ///
 /// # Errors
-/// [`ConfigError`] and [`Unavailable`] at the start; afterwards only when a part of the service crashes.
+/// [`config::ConfigError`] and [`Unavailable`] at the start; afterwards only when a part of the service crashes.
 pub(crate) async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     let readiness = Readiness::new(&["nats", "statuses", "nodes", "endpoints"]);
     // Probes are answered until everything else has ended.

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use config::Config;
 use serde_json::Value;
 
-use crate::manifests::{SERVICES, at, deployment, list, pod, pod_name, resources, string, text, workloads};
+use crate::manifests::{
+    SERVICES, at, deployment, files_below, list, pod, pod_name, resources, string, text, workloads,
+};
 
 /// Ports of the programs that are not ours, and the file that sets them.
 const SERVERS: [(&str, u64, &str, &str); 4] = [
@@ -191,10 +193,11 @@ fn prometheus_scrapes_every_service_where_its_metrics_are() {
 fn connections_scale_by_a_metric_that_the_service_has_and_the_adapter_offers() {
     let scaler = crate::manifests::resource("HorizontalPodAutoscaler", "parley-connection");
     let metric = string(&scaler["spec"]["metrics"][0]["pods"]["metric"]["name"]);
-    let hub = text("services/connection/src/hub/mod.rs");
+    let gauge = format!("gauge!(\"{metric}\"");
+    let code = files_below("services/connection/src");
     assert!(
-        hub.contains(&format!("gauge!(\"{metric}\"")),
-        "the service has no gauge {metric}"
+        code.iter().any(|it| text(it).contains(&gauge)),
+        "the service has no {gauge})"
     );
     let rules = text("k8s/components/prometheus-operator/adapter-rules.yaml");
     assert!(rules.contains(&format!("as: {metric}\n")) && rules.contains(&format!("'{metric}{{")));

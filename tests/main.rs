@@ -32,6 +32,7 @@ mod members_hot;
 mod members_limits;
 mod members_newer;
 mod members_roles;
+mod nats_login;
 mod outages;
 mod oversize;
 mod partitions;

@@ -8,7 +8,7 @@ use bus::{Lane, streams};
 use protocol::push::Platform;
 use protocol::rpc::ReceiptKind;
 use protocol::{ConversationId, UserId};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{Broker, Deployment, Nats, Phone, RawNats, USERS, nats_password, permissions, until};
 
@@ -49,6 +49,7 @@ fn requests() -> Vec<Row> {
         asks("message", &["audience", "unread"], &[H]),
         asks("presence", &["look", "status"], &[C]),
         asks("presence", &["sessions"], &[H]),
+        asks("push", &["fates"], &[M]),
         asks("push", &["register", "devices", "remove", "info"], &[C]),
         asks("push", &["notifications", "conversation_notifications"], &[C]),
     ]
@@ -87,7 +88,8 @@ fn told() -> Vec<Row> {
         row("chat.leaving.push", &[H]),
         row("chat.leaving.connection", &[]),
         row("_INBOX_connection.1.2", &[M, P, H]),
-        row("_INBOX_message.1.2", &[]),
+        row("_INBOX_message.1.2", &[C, H]),
+        row("chat.timeline.handed", &[M]),
         row("_INBOX_presence.1.2.3", &[C]),
         row("_INBOX_push.1.2", &[M, P]),
         row("_INBOX.1.2", &[M, P, H]),
@@ -121,7 +123,9 @@ fn stream_requests(stream: &str) -> Vec<Row> {
         owner: &'static str,
         info: &'static [&'static str],
         read: &'static [&'static str],
+        from_leader: Option<&'static [&'static str]>,
         tail: &'static [&'static str],
+        unnamed: &'static [&'static str],
         projector: &'static [&'static str],
         push: &'static [&'static str],
     }
@@ -129,7 +133,9 @@ fn stream_requests(stream: &str) -> Vec<Row> {
         owner,
         info,
         read,
+        from_leader: None,
         tail: &[],
+        unnamed: &[],
         projector: &[],
         push: &[],
     };
@@ -143,11 +149,18 @@ fn stream_requests(stream: &str) -> Vec<Row> {
         "MEMBERS" => rights(M, &[C, M, H], &[C, M]),
         "KV_PARLEY" => rights(M, &[C, M, H], &[M]),
         "KV_PRESENCE" => Rights {
-            tail: &[P],
-            ..rights(P, &[P], &[P])
+            unnamed: &[P],
+            from_leader: Some(&[P]),
+            ..rights(P, &[P], &[P, M])
         },
-        "DEVICES" | "PUSH_RECORDS" => rights(H, &[H], &[H]),
-        "PUSH_JOBS" | "PUSH_DEAD" => rights(H, &[H], &[]),
+        "DEVICES" | "PUSH_RECORDS" => Rights {
+            push: &[H],
+            ..rights(H, &[H], &[H])
+        },
+        "PUSH_JOBS" | "PUSH_DEAD" => Rights {
+            push: &[H],
+            ..rights(H, &[H], &[])
+        },
         other => panic!("say here who may do what with the stream {other}"),
     };
     let api = |what: &str, may: &[&'static str]| row(format!("$JS.API.{what}"), may);
@@ -158,7 +171,6 @@ fn stream_requests(stream: &str) -> Vec<Row> {
         "STREAM.SNAPSHOT.STREAM_NAME",
         "STREAM.RESTORE.STREAM_NAME",
         "STREAM.MSG.DELETE.STREAM_NAME",
-        "STREAM.MSG.GET.STREAM_NAME",
         "STREAM.LEADER.STEPDOWN.STREAM_NAME",
         "STREAM.PEER.REMOVE.STREAM_NAME",
         "CONSUMER.LIST.STREAM_NAME",
@@ -176,7 +188,11 @@ fn stream_requests(stream: &str) -> Vec<Row> {
         named("STREAM.CREATE.STREAM_NAME", &[rights.owner]),
         named("STREAM.UPDATE.STREAM_NAME", &[rights.owner]),
         named("DIRECT.GET.STREAM_NAME", rights.read),
-        named("CONSUMER.CREATE.STREAM_NAME", rights.tail),
+        // From the leader instead of any copy.
+        named("STREAM.MSG.GET.STREAM_NAME", rights.from_leader.unwrap_or(rights.read)),
+        // Without a name in the subject NATS takes the one in the request, and makes another's consumer into this.
+        named("CONSUMER.CREATE.STREAM_NAME", rights.unnamed),
+        named("CONSUMER.CREATE.STREAM_NAME.tail-x", rights.tail),
         named("CONSUMER.CREATE.STREAM_NAME.projector", rights.projector),
         named("CONSUMER.CREATE.STREAM_NAME.push", rights.push),
     ]);
@@ -259,6 +275,7 @@ fn subscribed() -> Vec<Row> {
         row(subjects::PRESENCE_REPLICAS, &[P]),
         row(subjects::presence_snapshot("n1"), &[C]),
         row("chat.leaving.*", &[C, M, P, H]),
+        row("chat.timeline.handed", &[C]),
     ];
     rows.extend(subjects::DEVICE_CHANGES.map(|it| row(it, &[H])));
     for service in [M, P, H] {
@@ -389,18 +406,14 @@ async fn a_tail_of_the_log_cannot_be_made_into_the_projection() {
     let deployment = crate::harness::shared().await;
     let connection = as_service(deployment, C).await;
     let before = Broker::of(deployment).await.projector("CHAT_0").await["config"].clone();
+    // The name in the subject counts: at most another consumer of its own comes of it.
     for config in [
-        json!({"name": "projector", "ack_policy": "none"}),
-        json!({"durable_name": "projector", "ack_policy": "none"}),
+        json!({"name": "projector", "ack_policy": "explicit", "filter_subject": "chat.log.0.none"}),
         json!({"name": "projector", "durable_name": "projector", "ack_policy": "explicit", "max_ack_pending": 1}),
     ] {
         let body = json!({"stream_name": "CHAT_0", "config": config}).to_string();
-        let answer = connection
-            .request("$JS.API.CONSUMER.CREATE.CHAT_0", body.into())
-            .await
-            .unwrap();
-        let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
-        assert!(answer["error"].is_object(), "{config}: {answer}");
+        let subject = "$JS.API.CONSUMER.CREATE.CHAT_0.tail-x";
+        connection.request(subject, body.into()).await.unwrap();
     }
     assert_eq!(Broker::of(deployment).await.projector("CHAT_0").await["config"], before);
 }

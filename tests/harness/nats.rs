@@ -33,7 +33,7 @@ pub struct Nats {
 }
 
 impl Nats {
-    /// Starts it; `more` is added to its configuration, whose files are in [`Nats::folder`].
+    /// Starts it in a folder of [`new_folder`]; `more` is added to its configuration.
     pub async fn start(folder: &Path, more: &str) -> Self {
         let program = parley::servers::NATS.find().await.expect("nats-server");
         let port = ports::free(1);
@@ -62,12 +62,7 @@ impl Nats {
 
     /// The same without more.
     pub async fn plain() -> Self {
-        Self::start(&new_root(), "").await
-    }
-
-    /// A folder for [`Nats::start`].
-    pub fn folder() -> PathBuf {
-        new_root()
+        Self::start(&new_folder(), "").await
     }
 
     pub fn port(&self) -> u16 {
@@ -87,6 +82,11 @@ impl Drop for Nats {
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// A folder for [`Nats::start`], which goes with it.
+pub fn new_folder() -> PathBuf {
+    new_root()
 }
 
 /// The password of a user of [`Nats`].

@@ -155,6 +155,7 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
         .await
         .map_err(anyhow::Error::msg)
         .context("subscribing to answers")?;
+    tasks.spawn("link", watch_link(bus.clone(), ready.clone(), last.clone()));
     let log = Log::new(bus, config.stream.partitions);
     let (hub, ends) = Hub::new(log, config.connection.memory_mib, config.stream.max_age)
         .await
@@ -232,6 +233,18 @@ async fn whole_directory(bus: &Bus, shutdown: &Shutdown) {
         tokio::select! {
             () = shutdown.triggered() => {}
             () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+    }
+}
+
+/// Says whether NATS is there: a node without it sends and delivers nothing, and new clients are better off elsewhere.
+async fn watch_link(bus: Bus, ready: Readiness, last: Shutdown) -> anyhow::Result<()> {
+    let mut link = bus.link();
+    loop {
+        ready.set("nats", link.borrow_and_update().up);
+        tokio::select! {
+            changed = link.changed() => if changed.is_err() { return Ok(()) },
+            () = last.triggered() => return Ok(()),
         }
     }
 }

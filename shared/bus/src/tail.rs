@@ -127,6 +127,13 @@ async fn consume(bus: &Bus, lane: Lane, position: &mut u64, on: &mut impl FnMut(
         Err(error) => return error.to_string(),
     };
     let config = push::Config {
+        // NATS' permissions of this service are about names: without one, the request could be about any consumer.
+        name: Some(
+            inbox
+                .rsplit('.')
+                .next()
+                .map_or_else(|| inbox.clone(), |own| format!("tail-{own}")),
+        ),
         deliver_subject: inbox,
         deliver_policy: DeliverPolicy::ByStartSequence {
             start_sequence: *position + 1,

@@ -11,8 +11,10 @@ use tracing_subscriber::EnvFilter;
 
 pub use metrics::{MetricsHandle, metrics};
 
-/// Libraries that write tokens, keys or whole requests at finer levels: these are not to be had.
-const SECRETIVE: [&str; 5] = [
+/// Libraries that write tokens, keys or whole requests at finer levels: these are not to be had. And one that writes the
+/// same error several times a second for as long as a server is away: `bus` tells what matters of it, once.
+const HELD: [&str; 6] = [
+    "async_nats::connector=off",
     "yup_oauth2=info",
     "web_push=info",
     "h2=info",
@@ -31,7 +33,7 @@ pub fn init(log: &Log) -> anyhow::Result<()> {
             format!("expected a filter such as info or warn,connection=debug: {error}"),
         )
     })?;
-    let filter = SECRETIVE.iter().try_fold(filter, |filter, directive| {
+    let filter = HELD.iter().try_fold(filter, |filter, directive| {
         anyhow::Ok(filter.add_directive(directive.parse()?))
     })?;
     let lines = tracing_subscriber::fmt()

@@ -39,6 +39,7 @@ mod members_roles;
 mod nats_login;
 mod outages;
 mod oversize;
+mod partitions;
 mod paths;
 mod permissions;
 mod poll;

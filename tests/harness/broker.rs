@@ -26,6 +26,13 @@ impl Broker {
         self.nats.flush().await.expect("it is sent");
     }
 
+    /// A connection to the server at `HOST:PORT`; `None` while it is not there, or has no JetStream yet.
+    pub async fn at(address: &str) -> Option<Self> {
+        let nats = async_nats::connect(format!("nats://{address}")).await.ok()?;
+        let streams = nats.request("$JS.API.STREAM.NAMES", "".into()).await.ok()?;
+        streams.status.is_none().then_some(Self { nats })
+    }
+
     async fn ask(&self, subject: &str, body: &Value) -> Value {
         let answer = self
             .nats
@@ -170,6 +177,17 @@ impl Broker {
         let config = self.info(stream).await["config"].clone();
         self.ask(&format!("STREAM.DELETE.{stream}"), &json!({})).await;
         self.ask(&format!("STREAM.CREATE.{stream}"), &config).await;
+    }
+
+    /// Deletes a stream.
+    pub async fn delete(&self, stream: &str) {
+        self.ask(&format!("STREAM.DELETE.{stream}"), &json!({})).await;
+    }
+
+    /// Removes all entries of a subject.
+    pub async fn purge_subject(&self, stream: &str, subject: &str) {
+        self.ask(&format!("STREAM.PURGE.{stream}"), &json!({"filter": subject}))
+            .await;
     }
 
     /// Removes all entries of a stream.

@@ -211,7 +211,7 @@ impl Scene {
                 SECRET.to_owned(),
             ] {
                 let subject = format!("chat.log.{partition}.g{}", "1".repeat(32));
-                broker.publish(subject, entry.into_bytes()).await;
+                broker.publish_bytes(subject, entry.into_bytes()).await;
             }
         }
         let wrong = format!(r#"{{"user_id":"{SECRET}","seq":"{SECRET}"}}"#);
@@ -227,7 +227,9 @@ impl Scene {
             "push.job.apns.x",
             "push.dead.apns.x",
         ] {
-            broker.publish(subject.to_owned(), wrong.clone().into_bytes()).await;
+            broker
+                .publish_bytes(subject.to_owned(), wrong.clone().into_bytes())
+                .await;
         }
         let deployment = &self.phones.deployment;
         let killed = ["message-0", "push-0"].map(|name| (name, deployment.kill(name)));

@@ -48,10 +48,12 @@ async fn a_new_member_is_not_refused_by_a_service_that_read_a_lagging_copy() {
     let room = deployment.group(["ann", "bob"]).await;
     let eve = deployment.user("eve").await;
     let stream = Broker::of(&deployment).await.stream_of(&room.id).await;
-    let _copy = Lagging::freeze(&deployment, &stream).await;
+    let without_eve = Lagging::held(&deployment, &stream).await;
     room.users[0].api.add(&room.id, &[&eve.id]).await.ok();
+    // One that starts knows of no conversation, and brings the stream back to its configuration.
     let old = deployment.kill("message-0");
     deployment.restarted("message-0", old).await;
     deployment.answers().await;
+    let _copy = Lagging::freeze_at(&deployment, &stream, without_eve).await;
     eve.connect().await.say(&room.id, "hello").await;
 }

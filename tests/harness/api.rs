@@ -126,7 +126,7 @@ impl Api {
     }
 
     /// A GET whose answer is read bit by bit.
-    pub(super) async fn stream(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
+    pub(super) async fn stream(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Result<reqwest::Response> {
         // One that never ends must outlive the patience for a call.
         let http = reqwest::Client::builder().build().expect("an HTTP client");
         let mut request = http.get(self.url(path));
@@ -137,7 +137,7 @@ impl Api {
             request = request.header(*name, *value);
         }
         let answer = tokio::time::timeout(super::PATIENCE, request.send()).await;
-        answer.expect("an answer in time").expect("an answer")
+        answer.expect("an answer in time")
     }
 
     pub(super) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {

@@ -21,9 +21,16 @@ impl Broker {
     }
 
     /// Publishes any bytes.
-    pub async fn publish(&self, subject: String, payload: Vec<u8>) {
+    pub async fn publish_bytes(&self, subject: String, payload: Vec<u8>) {
         self.nats.publish(subject, payload.into()).await.expect("it is taken");
         self.nats.flush().await.expect("it is sent");
+    }
+
+    /// A connection to the server at `HOST:PORT`; `None` while it is not there, or has no JetStream yet.
+    pub async fn at(address: &str) -> Option<Self> {
+        let nats = async_nats::connect(format!("nats://{address}")).await.ok()?;
+        let streams = nats.request("$JS.API.STREAM.NAMES", "".into()).await.ok()?;
+        streams.status.is_none().then_some(Self { nats })
     }
 
     async fn ask(&self, subject: &str, body: &Value) -> Value {
@@ -128,6 +135,12 @@ impl Broker {
         serde_json::from_slice(&answer.expect("the service answers").payload).expect("JSON")
     }
 
+    /// Publishes something on a subject, as a service of any version might.
+    pub async fn publish(&self, subject: &str, body: &Value) {
+        let published = self.nats.publish(subject.to_owned(), body.to_string().into()).await;
+        published.expect("the connection is open");
+    }
+
     /// What is published from now on.
     pub async fn hear(&self, subject: &str) -> async_nats::Subscriber {
         let heard = self.nats.subscribe(subject.to_owned()).await.expect("a subscription");
@@ -164,6 +177,17 @@ impl Broker {
         let config = self.info(stream).await["config"].clone();
         self.ask(&format!("STREAM.DELETE.{stream}"), &json!({})).await;
         self.ask(&format!("STREAM.CREATE.{stream}"), &config).await;
+    }
+
+    /// Deletes a stream.
+    pub async fn delete(&self, stream: &str) {
+        self.ask(&format!("STREAM.DELETE.{stream}"), &json!({})).await;
+    }
+
+    /// Removes all entries of a subject.
+    pub async fn purge_subject(&self, stream: &str, subject: &str) {
+        self.ask(&format!("STREAM.PURGE.{stream}"), &json!({"filter": subject}))
+            .await;
     }
 
     /// Removes all entries of a stream.

@@ -173,6 +173,11 @@ impl Deployment {
         self.assert_nothing_left(Duration::ZERO);
     }
 
+    /// Adds or changes a setting for the next start.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.start.set_env(name, value);
+    }
+
     /// Ends everything and starts it again on the same data.
     pub async fn restart(&mut self) {
         self.stop_with(Signal::SIGTERM).await;

@@ -25,6 +25,10 @@ pub struct Lagging {
     answers: JoinHandle<()>,
 }
 
+/// What a stream held at some time.
+#[derive(Clone)]
+pub struct Held(Vec<Entry>);
+
 #[derive(Clone)]
 struct Entry {
     position: u64,
@@ -33,16 +37,25 @@ struct Entry {
 }
 
 impl Lagging {
-    /// Freezes a stream for all who read it by direct gets.
+    /// What a stream holds now.
+    pub async fn held(deployment: &Deployment, stream: &str) -> Held {
+        Held(read(&connect(deployment).await.1, stream).await)
+    }
+
+    /// Freezes a stream as it is, for all who read it by direct gets. A service that starts afterwards ends that.
     pub async fn freeze(deployment: &Deployment, stream: &str) -> Self {
-        let address = format!("127.0.0.1:{}", deployment.port("nats"));
-        let nats = async_nats::connect(&address).await.expect("the NATS server listens");
+        Self::freeze_at(deployment, stream, Self::held(deployment, stream).await).await
+    }
+
+    /// The same, as it was.
+    pub async fn freeze_at(deployment: &Deployment, stream: &str, held: Held) -> Self {
+        let (address, nats) = connect(deployment).await;
         let info = ask(&nats, &format!("STREAM.INFO.{stream}"), &json!({})).await;
         let mut config = info["config"].clone();
         config["allow_direct"] = json!(false);
         let updated = ask(&nats, &format!("STREAM.UPDATE.{stream}"), &config).await;
         assert!(updated.get("error").is_none(), "{updated}");
-        let held = Arc::new(Mutex::new(read(&nats, stream).await));
+        let held = Arc::new(Mutex::new(held.0));
         let subject = format!("$JS.API.DIRECT.GET.{stream}");
         let (all, last) = (
             nats.subscribe(subject.clone()).await.expect("a subscription"),
@@ -82,6 +95,12 @@ impl Drop for Lagging {
     fn drop(&mut self) {
         self.answers.abort();
     }
+}
+
+async fn connect(deployment: &Deployment) -> (String, async_nats::Client) {
+    let address = format!("127.0.0.1:{}", deployment.port("nats"));
+    let nats = async_nats::connect(&address).await.expect("the NATS server listens");
+    (address, nats)
 }
 
 async fn ask(nats: &async_nats::Client, subject: &str, body: &Value) -> Value {

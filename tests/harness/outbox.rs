@@ -23,6 +23,12 @@ pub struct Memory {
     pub acked: usize,
     /// When each acked message was written, and how long it waited for its ack.
     pub waits: Vec<(Instant, Duration)>,
+    /// The longest time from the first try of a send to its ack, whatever sockets lay between.
+    pub longest: Duration,
+    /// How each socket ended: its close code, if one came.
+    pub ends: Vec<Option<u16>>,
+    /// Rooms whose signals are asked for on each socket.
+    pub watched: Vec<String>,
     /// Errors that no repetition mends.
     pub refused: Vec<Value>,
     /// The highest `seq` of each conversation that came.
@@ -39,6 +45,7 @@ pub struct Pending {
     retry: bool,
     written: Instant,
     due: Instant,
+    since: Instant,
 }
 
 impl Memory {
@@ -53,6 +60,11 @@ impl Memory {
         }
     }
 
+    /// When the message was written that has waited longest for its ack.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.pending.iter().map(|it| it.written).min()
+    }
+
     /// A message to be sent as soon as possible.
     pub fn send(&mut self, conversation: &str, text: String) {
         self.pending.push(Pending {
@@ -62,7 +74,13 @@ impl Memory {
             retry: false,
             written: Instant::now(),
             due: Instant::now(),
+            since: Instant::now(),
         });
+    }
+
+    /// How long each send without an ack waits.
+    pub fn waiting(&self) -> impl Iterator<Item = Duration> {
+        self.pending.iter().map(|it| it.since.elapsed())
     }
 
     /// Records a frame; whether it was `ready`.
@@ -88,6 +106,7 @@ impl Memory {
                 for it in acked {
                     self.acked += 1;
                     self.waits.push((it.written, it.written.elapsed()));
+                    self.longest = self.longest.max(it.since.elapsed());
                 }
             }
             "error" if frame["ref"] == MARK => self.marked.clear(),

@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::api::UserLimits;
+use crate::drain::Drain;
 use crate::hub::Hub;
 use crate::marks::{self, MarkWriter};
 use crate::room::{self, report::Reporter};
@@ -27,12 +28,8 @@ use crate::session::Session;
 use crate::token::Verifier;
 use crate::{api, listener, timeline};
 
-/// Clients are asked to come back within this time of a drain, each at its own moment.
-pub const DRAIN_SPREAD: Duration = Duration::from_secs(2);
-/// A draining socket's sends under way have this long to be answered.
-pub const DRAIN_SOCKET: Duration = Duration::from_secs(4);
-/// After this the process leaves, whoever is still there.
-const DRAIN_MOST: Duration = Duration::from_secs(7);
+/// For the last answers and reports to go out.
+const FLUSH: Duration = Duration::from_secs(1);
 /// Sends that the message service has not answered: about what it takes in a second on a small machine.
 const SENDS_UNANSWERED: usize = 2_048;
 /// Receipts that it has not answered: in large groups it lets each watermark rest for half a second.
@@ -59,6 +56,8 @@ pub struct App {
     pub marks: MarkWriter,
     /// Send limits of users over HTTP.
     pub http_sends: Mutex<UserLimits>,
+    /// Whether this node goes away.
+    pub drain: Drain,
 }
 
 /// See [`App`].
@@ -134,7 +133,7 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
     telemetry::declare("connection", crate::metrics::TABLES);
     let secret = config.auth.secret()?;
     let verifier = Verifier::new(&secret, &config.auth.issuer, &config.auth.audience);
-    let ready = Readiness::of("connection", &["nats", "log"]);
+    let ready = Readiness::of("connection", &["nats", "log", "open"]);
     let last = Shutdown::new();
     let tasks = Tasks::new(shutdown.clone());
     tasks.spawn("admin", lifecycle::admin::serve(admin, ready.clone(), last.clone()));
@@ -191,6 +190,7 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
         reporter: Reporter::new(),
         marks,
         http_sends,
+        drain: Drain::default(),
     });
     let lease = config.presence.lease;
     let name = node_name(listener.local_addr()?, app.reporter.node());
@@ -200,11 +200,22 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
     tasks.spawn("reports", room::report::run(app.clone(), lease, last.clone()));
     tasks.spawn("signals", room::signals::run(app.clone(), last.clone()));
     tasks.spawn("comparison", room::signals::compare(app.clone(), last.clone()));
-    listener::serve(listener, api::router(app.clone()), shutdown.clone()).await;
-    ready.set("log", false);
-    drain(&app).await;
+    ready.set("open", true);
+    let closing = Shutdown::new();
+    let notice = async {
+        shutdown.triggered().await;
+        ready.set("open", false);
+        tokio::time::sleep(Duration::from_millis(config.connection.drain_delay_ms)).await;
+        closing.trigger();
+    };
+    let listening = listener::serve(listener, api::router(app.clone()), &app.drain.tasks, closing.clone());
+    tokio::join!(listening, notice);
+    let window = Duration::from_millis(config.connection.drain_window_ms);
+    app.drain.run(&app, window).await;
     last.trigger();
-    tasks.wait().await
+    let ended = tasks.wait().await;
+    let _ = tokio::time::timeout(FLUSH, app.hub.log.bus().client.flush()).await;
+    ended
 }
 
 /// Waits until the message service has made the log, however long it takes to come; for NATS itself only as long as is
@@ -273,17 +284,6 @@ fn spawn_tails(tasks: &Tasks, hub: &Arc<Hub>, last: &Shutdown) {
             }
             Ok(())
         });
-    }
-}
-
-async fn drain(app: &App) {
-    let sessions = app.hub.sessions();
-    tracing::info!(sessions = sessions.len(), "draining");
-    sessions.iter().for_each(|session| session.drain());
-    drop(sessions);
-    let deadline = Instant::now() + DRAIN_MOST;
-    while app.hub.session_count() > 0 && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

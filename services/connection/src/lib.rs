@@ -4,6 +4,7 @@
 
 mod api;
 mod app;
+mod drain;
 mod hub;
 mod listener;
 mod marks;

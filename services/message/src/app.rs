@@ -32,6 +32,10 @@ const COUNTS_MOST: usize = 4;
 const TIMELINES_MOST: usize = 4;
 /// How long a drain waits for requests under way.
 const GRACE: Duration = Duration::from_secs(4);
+/// How long it waits for the projectors' last batches after that; what is not acked then comes again elsewhere. A stopped
+/// replica is gone after [`GRACE`] + [`DRAIN`] + [`FLUSH`], seven seconds, at the latest.
+const DRAIN: Duration = Duration::from_secs(2);
+const FLUSH: Duration = Duration::from_secs(1);
 /// How often the streams' identities are compared with those known.
 const WATCH: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(200);
@@ -53,10 +57,12 @@ pub async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyh
         admin::serve_with(admin, readiness.clone(), routes, last.clone()),
     );
     let tasks = Tasks::new(shutdown.clone());
+    let mut bus = None;
     let served = tokio::select! {
         service = start(&config, &readiness) => match service {
             Ok(service) => {
                 let service = started.get_or_init(|| service).clone();
+                bus = Some(service.log.bus().clone());
                 serve(service, &readiness, &tasks, &shutdown).await
             }
             Err(error) => Err(error),
@@ -64,7 +70,14 @@ pub async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyh
         () = shutdown.triggered() => Ok(()),
     };
     shutdown.trigger();
-    let ended = tasks.wait().await;
+    let ended = tokio::time::timeout(DRAIN, tasks.wait()).await.unwrap_or_else(|_| {
+        tracing::warn!("MongoDB takes too long: another replica projects what is in hand here");
+        Ok(())
+    });
+    if let Some(bus) = bus {
+        // The last acks: what is not acked is projected again.
+        let _ = tokio::time::timeout(FLUSH, bus.client.flush()).await;
+    }
     last.trigger();
     served.and(ended).and(probes.wait().await)
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, chat, push, service, token, trace, up, verify};
+use crate::{bench, chat, fake_push, push, service, setup, token, trace, up, verify};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -34,6 +34,10 @@ enum Command {
     Trace(trace::Options),
     /// Look after push notifications: decisions, dead letters, what phones would show
     Push(push::Options),
+    /// Prepare a deployment in containers: keys, MongoDB's replica set
+    Setup(setup::Options),
+    /// Play Apple, Google and a browser's push service, and nothing else
+    FakePush(fake_push::Options),
     /// Put load on a deployment and measure it
     Bench(bench::Options),
     /// One service as a process of its own, as `parley up --separate` starts it
@@ -56,6 +60,8 @@ pub fn run() -> ExitCode {
         },
         Command::Trace(options) => trace::run(&options),
         Command::Push(options) => push::run(&options),
+        Command::Setup(options) => setup::run(&options),
+        Command::FakePush(options) => return fake_push::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Service(options) => return service::run(&options),
     };

@@ -9,6 +9,7 @@ use config::ConfigError;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::departures::Departures;
 use crate::ends::Ends;
 use crate::{login, subjects};
 
@@ -21,6 +22,7 @@ pub struct Bus {
     pub jetstream: jetstream::Context,
     connections: watch::Receiver<Link>,
     pub(crate) ends: Ends,
+    pub(crate) departures: Departures,
 }
 
 /// State of the link, and how often it came up: readers of streams start again on every change.
@@ -114,6 +116,7 @@ impl Bus {
                 .ack_timeout(ACK_TIMEOUT)
                 .build(client.clone());
             Self {
+                departures: Departures::follow(client.clone()),
                 client,
                 jetstream,
                 connections,

@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod connect;
+mod departures;
 pub mod direct;
 pub mod directory;
 mod doubt;
@@ -16,6 +17,7 @@ pub mod log;
 mod login;
 mod membership;
 pub mod metrics;
+pub mod pull;
 pub mod rpc;
 pub mod streams;
 pub mod subjects;

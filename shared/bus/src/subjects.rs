@@ -305,6 +305,14 @@ pub fn template(subject: &str) -> &str {
     second.map_or(subject, |(end, _)| &subject[..end])
 }
 
+/// On which a replica of a service, as callers name it, says that it takes no more requests.
+pub fn leaving(service: &str) -> String {
+    format!("chat.leaving.{service}")
+}
+
+/// All of those.
+pub const LEAVING_WILDCARD: &str = "chat.leaving.*";
+
 /// Any text as one subject token: letters, digits, `_` and `-` stand for themselves, every other byte is `=XX`.
 pub fn escape(text: &str) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";

@@ -3,6 +3,7 @@
 //! Nothing here knows what a service does.
 
 pub mod admin;
+mod check;
 mod exit;
 mod log_level;
 mod problem;
@@ -11,6 +12,7 @@ mod service;
 mod shutdown;
 mod tasks;
 
+pub use check::check;
 pub use exit::{EXIT_UNAVAILABLE, Unavailable, exit_code, report};
 pub use problem::problem;
 pub use readiness::{METRICS, Readiness};

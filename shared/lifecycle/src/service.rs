@@ -9,9 +9,10 @@ use clap::{Arg, ArgAction, Command, value_parser};
 use config::{Config, ConfigError};
 use tokio::net::TcpListener;
 
-use crate::{Shutdown, report};
+use crate::{Shutdown, check, report};
 
-/// A service's whole `main`: takes `--config FILE`, once or several times, and hands over to [`run_service`].
+/// A service's whole `main`: takes `--config FILE`, once or several times, and hands over to [`run_service`]; with
+/// `--check-ready` it asks the service that runs already, and ends.
 ///
 /// ```no_run
 /// # mod connection { pub async fn run(_: config::Config, _: tokio::net::TcpListener, _: tokio::net::TcpListener,
@@ -38,9 +39,28 @@ where
             "Settings in TOML; of several files a later one beats an earlier one, and environment variables \
              PARLEY_<SECTION>__<KEY> beat them all",
         );
-    let arguments = Command::new(name).about(about).arg(file).get_matches();
+    let check = Arg::new("check-ready")
+        .long("check-ready")
+        .action(ArgAction::SetTrue)
+        .help("Ask the one that runs here, with the same settings, whether it is ready; exit 0 if it is");
+    let arguments = Command::new(name).about(about).args([file, check]).get_matches();
     let files = arguments.get_many::<PathBuf>("config").unwrap_or_default();
-    run_service(name, files.map(PathBuf::as_path), run)
+    let files = files.map(PathBuf::as_path);
+    match arguments.get_flag("check-ready") {
+        true => check_ready(name, files),
+        false => run_service(name, files, run),
+    }
+}
+
+/// Asks the private port that the settings name. Nothing is started, and no telemetry.
+fn check_ready<'a>(name: &str, files: impl IntoIterator<Item = &'a Path>) -> ExitCode {
+    let ready = Config::load(files, |_| {})
+        .map_err(anyhow::Error::from)
+        .and_then(|config| check(config.admin.listen, "/readyz"));
+    match ready {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ExitCode::from(report(name, &error)),
+    }
 }
 
 /// Runs a service in this process until it ends or SIGINT or SIGTERM has drained it.

@@ -13,6 +13,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::keys::{kept, written};
+use crate::options::LOCALHOST;
 
 /// File with the authority's certificate, PEM.
 pub(crate) const CA_FILE: &str = "ca.pem";
@@ -25,8 +26,8 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// Reads the authority from the folder or makes one, and signs a certificate for `localhost` and 127.0.0.1.
-    pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
+    /// Reads the authority from the folder or makes one, and signs a certificate for `localhost`, 127.0.0.1 and `name`.
+    pub(crate) fn open(folder: &Path, name: &str) -> anyhow::Result<Self> {
         let pem = kept(&folder.join("ca.key"), || Ok(KeyPair::generate()?.serialize_pem()))?;
         let ca_key = KeyPair::from_pem(&pem).context("ca.key")?;
         let params = authority();
@@ -37,7 +38,9 @@ impl Authority {
         // A certificate names its issuer, and nothing else of it: what is read from the file would be the same.
         let issuer = Issuer::from_params(&params, ca_key);
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+        let mut names = vec![LOCALHOST.to_owned(), "127.0.0.1".to_owned()];
+        names.extend((name != LOCALHOST).then(|| name.to_owned()));
+        let mut params = CertificateParams::new(names)?;
         params.distinguished_name = named("Parley fake push");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;

@@ -16,7 +16,7 @@ use crate::authority::{Authority, CA_FILE};
 use crate::counters::Counters;
 use crate::devices::{Devices, Home};
 use crate::keys::{APNS_FILE, FCM_FILE, Keys, VAPID_FILE};
-use crate::options::{APPS, KEY_ID, Listener, Options, Ports, TEAM_ID, TokenUri};
+use crate::options::{APPS, KEY_ID, LOCALHOST, Listener, Options, Ports, TEAM_ID, TokenUri};
 use crate::records::{Missed, Records};
 use crate::script::{Rule, Script};
 use crate::server::{self, Server};
@@ -43,14 +43,11 @@ impl FakePush {
         let mut ports = options.ports;
         let mut listeners = Vec::new();
         for which in Listener::ALL {
-            let listener = server::bind(options.ports.of(which)).await?;
+            let listener = server::bind(options.address, options.ports.of(which)).await?;
             ports.set(which, listener.local_addr()?.port());
             listeners.push((which, listener));
         }
-        let token_uri = match options.token_uri {
-            TokenUri::Plain => format!("http://127.0.0.1:{}{}", ports.page, crate::oauth::PATH),
-            TokenUri::Tls => format!("https://localhost:{}{}", ports.fcm, crate::oauth::PATH),
-        };
+        let token_uri = token_uri(&options, ports);
         let world = World {
             ports,
             keys: Keys::open(folder, &token_uri)?,
@@ -62,12 +59,12 @@ impl FakePush {
             script: Script::default(),
             records: Records::new(options.recording),
             connections: AtomicU64::new(0),
-            webpush_origin: format!("https://localhost:{}", ports.webpush),
+            webpush_origin: format!("https://{}:{}", options.name, ports.webpush),
             options,
         };
         let fake = Self {
             folder: std::path::absolute(folder)?,
-            authority: Authority::open(folder)?,
+            authority: Authority::open(folder, &world.options.name)?,
             world: Arc::new(world),
             servers: Mutex::default(),
         };
@@ -75,6 +72,18 @@ impl FakePush {
             fake.serve(which, listener)?;
         }
         Ok(fake)
+    }
+
+    /// Makes what the folder lacks and listens nowhere: for services that want their files before the fakes run.
+    /// `options` name all ports.
+    ///
+    /// # Errors
+    /// The folder cannot be written, or holds something unreadable.
+    pub fn prepare(folder: &Path, options: &Options) -> anyhow::Result<()> {
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        Keys::open(folder, &token_uri(options, options.ports))?;
+        Authority::open(folder, &options.name)?;
+        Ok(())
     }
 
     fn serve(&self, which: Listener, listener: TcpListener) -> anyhow::Result<()> {
@@ -111,7 +120,8 @@ impl FakePush {
         if self.servers.lock().contains_key(&which) {
             return Ok(());
         }
-        self.serve(which, server::bind(self.world.ports.of(which)).await?)
+        let (address, port) = (self.world.options.address, self.world.ports.of(which));
+        self.serve(which, server::bind(address, port).await?)
     }
 
     /// The ports that are listened at; in [`Options`] they have a restarted fake listen there again.
@@ -138,7 +148,7 @@ impl FakePush {
     /// Environment variables for the services.
     pub fn settings(&self) -> Vec<(String, String)> {
         let file = |name: &str| self.folder.join(name).display().to_string();
-        let url = |port: u16| format!("https://localhost:{port}");
+        let url = |port: u16| format!("https://{}:{port}", self.world.options.name);
         let ports = self.world.ports;
         let settings = [
             ("CA_FILE", file(CA_FILE)),
@@ -271,6 +281,18 @@ impl FakePush {
         let id = endpoint.rsplit('/').next().unwrap_or(endpoint);
         self.world.subscriptions.unsubscribe(id)
     }
+}
+
+/// Where access tokens are asked for.
+fn token_uri(options: &Options, ports: Ports) -> String {
+    let name = options.name.as_str();
+    let (scheme, name, port) = match options.token_uri {
+        // A name that some machines resolve to an address where nobody listens.
+        TokenUri::Plain if name == LOCALHOST => ("http", "127.0.0.1", ports.page),
+        TokenUri::Plain => ("http", name, ports.page),
+        TokenUri::Tls => ("https", name, ports.fcm),
+    };
+    format!("{scheme}://{name}:{port}{}", crate::oauth::PATH)
 }
 
 impl Drop for FakePush {

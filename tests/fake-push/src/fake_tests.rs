@@ -184,6 +184,48 @@ async fn a_restarted_fake_keeps_its_ports_keys_and_subscriptions() {
 }
 
 #[tokio::test]
+async fn services_on_other_machines_reach_it_by_its_name() {
+    let lab = Lab::with(Options {
+        name: "played".to_owned(),
+        ..Options::default()
+    })
+    .await;
+    // The client takes the name from the settings, and no certificate but one of that name.
+    let mut client = lab.client(Listener::Apns).await;
+    assert_eq!(client.apns(&lab, &[], r#"{"aps":{"alert":"1"}}"#).await.status, 200);
+    let account: serde_json::Value = serde_json::from_str(&lab.folder.read("fcm.json")).unwrap();
+    let page = lab.fake.ports().page;
+    assert_eq!(account["token_uri"], format!("http://played:{page}/token"));
+    let subscription = lab.fake.subscribe().unwrap();
+    let endpoint = subscription["endpoint"].as_str().unwrap();
+    assert!(endpoint.starts_with("https://played:"), "{endpoint}");
+}
+
+#[tokio::test]
+async fn keys_made_before_it_runs_are_those_it_checks() {
+    let lab = Lab::start().await;
+    let (folder, ports) = (lab.folder, lab.fake.ports());
+    lab.fake.stop().await;
+    let options = Options {
+        ports,
+        ..Options::default()
+    };
+    let files = ["ca.pem", "apns.p8", "fcm.json", "vapid.pem"];
+    let elsewhere = crate::testing::Folder::new();
+    FakePush::prepare(elsewhere.path(), &options).unwrap();
+    let made = files.map(|it| elsewhere.read(it));
+    assert!(
+        made.iter()
+            .zip(files.map(|it| folder.read(it)))
+            .all(|(made, other)| *made != other)
+    );
+    let lab = Lab::of(FakePush::start(elsewhere.path(), options).await.unwrap(), elsewhere);
+    assert_eq!(files.map(|it| lab.folder.read(it)), made);
+    let mut client = lab.client(Listener::Apns).await;
+    assert_eq!(client.apns(&lab, &[], r#"{"aps":{"alert":"1"}}"#).await.status, 200);
+}
+
+#[tokio::test]
 async fn one_listener_goes_away_and_comes_back() {
     let lab = Lab::start().await;
     let mut client = lab.client(Listener::Apns).await;

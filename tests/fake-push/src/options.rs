@@ -1,5 +1,6 @@
 //! How a fake is started, and what its parts are called.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,8 @@ pub const KEY_ID: &str = "FAKEKEY001";
 pub const TEAM_ID: &str = "FAKETEAM01";
 /// Bundle ids that may be pushed to.
 pub const APPS: [&str; 2] = ["org.parley.app", "org.parley.other"];
+/// What clients on the same machine call it.
+pub(crate) const LOCALHOST: &str = "localhost";
 /// The Firebase project.
 pub const PROJECT: &str = "parley-fake";
 
@@ -18,6 +21,10 @@ pub const PROJECT: &str = "parley-fake";
 pub struct Options {
     /// Where to listen.
     pub ports: Ports,
+    /// The address to listen at. Loopback but in a container, where the network between containers is the bound.
+    pub address: IpAddr,
+    /// What clients call this machine: in URLs, and in the certificate beside `localhost`.
+    pub name: String,
     /// What the service account file names as its `token_uri`.
     pub token_uri: TokenUri,
     /// What is kept of requests.
@@ -32,6 +39,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             ports: Ports::default(),
+            address: Ipv4Addr::LOCALHOST.into(),
+            name: LOCALHOST.to_owned(),
             token_uri: TokenUri::Plain,
             recording: Recording::Everything,
             provider_token_pace: Duration::from_secs(20 * 60),
@@ -40,7 +49,7 @@ impl Default for Options {
     }
 }
 
-/// Ports on 127.0.0.1. In [`Options`] 0 means any that is free.
+/// Ports of the listeners. In [`Options`] 0 means any that is free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Ports {
     /// APNs, production.
@@ -81,9 +90,9 @@ impl Ports {
 /// Where access tokens are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenUri {
-    /// `http://127.0.0.1:PAGE/token`, for clients that trust only the system's roots.
+    /// `http://NAME:PAGE/token`, for clients that trust only the system's roots; 127.0.0.1 stands for `localhost`.
     Plain,
-    /// `https://localhost:FCM/token`
+    /// `https://NAME:FCM/token`
     Tls,
 }
 

@@ -32,8 +32,8 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 
 /// Answers a request to the page's listener.
 pub(crate) async fn answer(world: &Arc<World>, request: &Arrived) -> Response {
-    if !is_local(request.header("host")) {
-        return answer::text(StatusCode::FORBIDDEN, "only at localhost and 127.0.0.1");
+    if !is_ours(request.header("host"), &world.options.name) {
+        return answer::text(StatusCode::FORBIDDEN, "only at localhost, 127.0.0.1 and its own name");
     }
     let mut response = match (&request.method, request.uri.path()) {
         (&Method::GET, "/") => html(),
@@ -57,9 +57,9 @@ pub(crate) async fn answer(world: &Arc<World>, request: &Arrived) -> Response {
     response
 }
 
-fn is_local(host: Option<&str>) -> bool {
+fn is_ours(host: Option<&str>, own: &str) -> bool {
     let name = host.map(|it| it.rsplit_once(':').map_or(it, |(name, _)| name));
-    matches!(name, Some("localhost" | "127.0.0.1"))
+    name.is_some_and(|name| ["localhost", "127.0.0.1", own].contains(&name))
 }
 
 fn html() -> Response {

@@ -1,7 +1,7 @@
 //! A listener: accepts connections, with TLS but for the page, and serves HTTP on each until it or the listener ends.
 
 use std::convert::Infallible;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,15 +37,15 @@ pub(crate) struct Server {
     task: JoinHandle<()>,
 }
 
-/// Listens on loopback; 0 is any free port.
-pub(crate) async fn bind(port: u16) -> anyhow::Result<TcpListener> {
+/// Listens there; 0 is any free port.
+pub(crate) async fn bind(address: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
     let deadline = tokio::time::Instant::now() + BIND_MOST;
     loop {
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+        match TcpListener::bind((address, port)).await {
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tokio::time::Instant::now() < deadline => {
                 tokio::time::sleep(BIND_RETRY).await;
             }
-            bound => return bound.with_context(|| format!("listening on 127.0.0.1:{port}")),
+            bound => return bound.with_context(|| format!("listening on {address}, port {port}")),
         }
     }
 }

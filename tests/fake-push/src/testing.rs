@@ -122,6 +122,14 @@ impl Lab {
     }
 }
 
+/// What services are told to call the machine of the fakes.
+fn named(fake: &FakePush) -> String {
+    let settings = fake.settings();
+    let url = settings.iter().find(|(name, _)| name == "PARLEY_PUSH__APNS__URL");
+    let host = url.and_then(|(_, url)| url.strip_prefix("https://")?.split(':').next());
+    host.unwrap().to_owned()
+}
+
 /// Seconds since the epoch.
 pub(crate) fn now() -> i64 {
     Timestamp::now().as_millis() / 1_000
@@ -180,7 +188,7 @@ impl Client {
         let port = fake.ports().of(listener);
         let tcp = TcpStream::connect(("127.0.0.1", port)).await?;
         tcp.set_nodelay(true)?;
-        let name = ServerName::try_from("localhost")?;
+        let name = ServerName::try_from(named(fake))?;
         let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
         assert_eq!(tls.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
         let http = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls));

@@ -38,6 +38,7 @@ pub async fn events(
     fields: Fields,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    app.drain.admit()?;
     let header = headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?"));
     // The field is for clients that cannot set the header on their first request.
     let resume = header.or(fields.text("last_event_id")).filter(|it| !it.is_empty());

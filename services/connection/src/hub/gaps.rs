@@ -54,6 +54,7 @@ mod tests {
             timestamp: Timestamp::from_millis(0),
             kind: Kind::Message(UserId::parse("u").unwrap(), ClientId::generate()),
             frame: "x".into(),
+            trace: None,
         }
     }
 

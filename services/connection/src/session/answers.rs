@@ -85,7 +85,8 @@ impl Socket {
                     Tell::Nothing => return,
                     Tell::Refusal => {
                         if unknown {
-                            metrics::counter!("parley_send_failures_total", "transport" => "websocket", "code" => refusal.code.as_str())
+                            let code = refusal.code.as_str();
+                            metrics::counter!("parley_send_failures_total", "transport" => "websocket", "code" => code)
                                 .increment(1);
                         }
                         let client_id = Some(client_id.as_str().to_owned());

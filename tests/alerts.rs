@@ -262,14 +262,25 @@ fn pages_name_only_metrics_that_exist() {
     }
 }
 
+/// Names and texts of the dashboards in a folder.
+fn dashboards_in(folder: &Path) -> BTreeMap<String, String> {
+    let files = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());
+    let dashboards = files.filter(|it| it.extension().is_some_and(|end| end == "json"));
+    dashboards
+        .map(|it| {
+            let name = it.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, std::fs::read_to_string(it).unwrap())
+        })
+        .collect()
+}
+
 #[test]
 fn every_panel_asks_for_metrics_that_exist() {
     let rules = rules();
     let known = Known::new(&rules);
     let (mut uids, mut queries) = (BTreeSet::new(), 0);
-    for entry in std::fs::read_dir(root().join("deploy/grafana/dashboards")).unwrap() {
-        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
-        let dashboard: Value = serde_json::from_str(&text).unwrap();
+    for text in dashboards_in(&root().join("deploy/grafana/dashboards")).values() {
+        let dashboard: Value = serde_json::from_str(text).unwrap();
         let uid = dashboard["uid"].as_str().unwrap();
         assert!(uids.insert(uid.to_owned()), "two dashboards are called {uid}");
         let panels = dashboard["panels"].as_array().unwrap();
@@ -295,14 +306,10 @@ fn dashboards_are_what_their_script_makes() {
     let script = root().join("deploy/grafana/dashboards.py");
     let made = Command::new("python3").arg(script).arg(&folder).status().unwrap();
     assert!(made.success());
-    let read = |folder: &Path| -> BTreeMap<String, String> {
-        let files = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap());
-        let text = |it: &std::fs::DirEntry| std::fs::read_to_string(it.path()).unwrap();
-        files
-            .map(|it| (it.file_name().into_string().unwrap(), text(&it)))
-            .collect()
-    };
-    let (made, committed) = (read(&folder), read(&root().join("deploy/grafana/dashboards")));
+    let (made, committed) = (
+        dashboards_in(&folder),
+        dashboards_in(&root().join("deploy/grafana/dashboards")),
+    );
     std::fs::remove_dir_all(&folder).unwrap();
     assert_eq!(made.keys().collect::<Vec<_>>(), committed.keys().collect::<Vec<_>>());
     for (name, text) in made {

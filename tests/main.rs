@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod alerts;
 mod asked_by_push;
 mod bad_input;
 mod catch_up;
@@ -36,6 +37,8 @@ mod members_hot;
 mod members_limits;
 mod members_newer;
 mod members_roles;
+mod metrics;
+mod metrics_recorded;
 mod nats_login;
 mod outages;
 mod oversize;

@@ -16,6 +16,7 @@ mod groups;
 pub mod invariants;
 mod lag;
 mod lagging;
+pub mod metrics;
 mod nats;
 mod newer;
 mod outbox;

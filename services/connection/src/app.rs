@@ -130,9 +130,10 @@ impl App {
 /// # Errors
 /// A wrong setting, an absent server, or a part that failed.
 pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    telemetry::declare("connection", crate::metrics::TABLES);
     let secret = config.auth.secret()?;
     let verifier = Verifier::new(&secret, &config.auth.issuer, &config.auth.audience);
-    let ready = Readiness::new(&["nats", "log", "open"]);
+    let ready = Readiness::of("connection", &["nats", "log", "open"]);
     let last = Shutdown::new();
     let tasks = Tasks::new(shutdown.clone());
     tasks.spawn("admin", lifecycle::admin::serve(admin, ready.clone(), last.clone()));

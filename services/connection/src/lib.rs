@@ -8,6 +8,7 @@ mod drain;
 mod hub;
 mod listener;
 mod marks;
+pub mod metrics;
 mod room;
 mod session;
 mod timeline;

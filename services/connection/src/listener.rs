@@ -1,5 +1,6 @@
 //! The accept loop: one HTTP/1.1 connection per socket, with bounds on its headers and the time they take.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::metrics::HELD;
 use crate::session::handshake::AUTHENTICATE;
 
 /// Largest request head, in bytes. Two pages of headers are more than any client of ours sends.
@@ -48,7 +50,26 @@ pub async fn serve(listener: TcpListener, router: Router, tasks: &TaskTracker, s
     }
 }
 
+/// Counts a socket for as long as it is held: by its connection and, past an upgrade, by its session. An extension of each
+/// of its requests.
+#[derive(Debug)]
+pub struct Open;
+
+impl Open {
+    fn new() -> Self {
+        HELD.connections.increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        HELD.connections.decrement(1.0);
+    }
+}
+
 async fn serve_connection(stream: TcpStream, router: Router, shutdown: Shutdown) {
+    let open = Arc::new(Open::new());
     let accepted_at = AcceptedAt(Instant::now());
     // Without these a connection still works, only later or longer than it should.
     let _ = stream.set_nodelay(true);
@@ -56,6 +77,7 @@ async fn serve_connection(stream: TcpStream, router: Router, shutdown: Shutdown)
     let _ = setsockopt(&stream, sockopt::TcpUserTimeout, &dead_peer_ms);
     let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(accepted_at);
+        request.extensions_mut().insert(open.clone());
         request.map(Body::new)
     });
     let connection = http1::Builder::new()

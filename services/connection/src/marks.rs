@@ -38,6 +38,11 @@ pub struct Waiting(mpsc::Receiver<Line>);
 /// A writer, and what [`run`] publishes.
 pub fn channel() -> (MarkWriter, Waiting) {
     let (sender, receiver) = mpsc::channel(WAITING_MOST);
+    let waiting = sender.downgrade();
+    telemetry::watch_queue("device_confirmations", move || {
+        let waiting: mpsc::Sender<Line> = waiting.upgrade()?;
+        Some((waiting.max_capacity() - waiting.capacity(), waiting.max_capacity()))
+    });
     (MarkWriter(sender), Waiting(receiver))
 }
 

@@ -45,7 +45,8 @@ const RETRY: Duration = Duration::from_millis(200);
 /// # Errors
 /// [`ConfigError`] and [`Unavailable`] at the start; afterwards only when a part of the service crashes.
 pub async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
-    let readiness = Readiness::new(&["nats", "streams", "mongodb", "directory", "endpoints"]);
+    telemetry::declare("message", crate::metrics::TABLES);
+    let readiness = Readiness::of("message", &["nats", "streams", "mongodb", "directory", "endpoints"]);
     // Probes are answered until everything else has ended.
     let last = Shutdown::new();
     let probes = Tasks::new(shutdown.clone());
@@ -151,6 +152,7 @@ async fn serve(service: Service, readiness: &Readiness, tasks: &Tasks, shutdown:
         let name = format!("projector of {}", lane.stream());
         tasks.spawn(name, projector::run(service.clone(), lane, shutdown.clone()));
     }
+    tasks.spawn("lag", show_lag(service.clone(), shutdown.clone()));
     tasks.spawn("watch", watch(service.clone(), readiness.clone(), shutdown.clone()));
     let server = endpoints(&service)
         .await
@@ -160,6 +162,20 @@ async fn serve(service: Service, readiness: &Readiness, tasks: &Tasks, shutdown:
     shutdown.triggered().await;
     readiness.set("endpoints", false);
     server.stop(GRACE).await;
+    Ok(())
+}
+
+/// Shows how far the projection is behind.
+async fn show_lag(service: Service, shutdown: Shutdown) -> anyhow::Result<()> {
+    let lanes: Vec<Lane> = service.log.lanes().collect();
+    let log = &service.log;
+    let watch = bus::lag::watch(log.bus().clone(), lanes, projector::CONSUMER, |lane, lag| {
+        crate::metrics::show_age(log, lane, lag)
+    });
+    tokio::select! {
+        () = watch => {}
+        () = shutdown.triggered() => {}
+    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod effect;
 mod event;
 mod floor;
 mod memberships;
+pub mod metrics;
 mod projector;
 mod read;
 mod rebuild;

@@ -13,8 +13,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::bucket;
 use crate::service::Service;
+use crate::{bucket, writer};
 
 /// Requests under way at once, of each kind; more wait in NATS.
 const LOOKS_MOST: usize = 256;
@@ -36,7 +36,8 @@ const RETRY: Duration = Duration::from_millis(200);
 /// # Errors
 /// [`config::ConfigError`] and [`Unavailable`] at the start; afterwards only when a part of the service crashes.
 pub(crate) async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
-    let readiness = Readiness::new(&["nats", "statuses", "nodes", "endpoints"]);
+    telemetry::declare("presence", crate::metrics::TABLES);
+    let readiness = Readiness::of("presence", &["nats", "statuses", "nodes", "endpoints"]);
     // Probes are answered until everything else has ended.
     let last = Shutdown::new();
     let probes = Tasks::new(shutdown.clone());
@@ -100,6 +101,7 @@ async fn serve(
     end: &Shutdown,
 ) -> anyhow::Result<()> {
     let (events, bucket) = mpsc::channel(BUCKET_QUEUE);
+    watch_queues(&service, events.downgrade());
     let follow = bucket::follow(service.bus.clone(), service.stream.clone(), events, end.clone());
     tasks.spawn("bucket", follow);
     let (writing, ending) = (service.clone(), end.clone());
@@ -129,6 +131,18 @@ async fn serve(
     readiness.set("endpoints", false);
     server.stop(GRACE).await;
     Ok(())
+}
+
+/// Shows what waits to be written, and what was read of the bucket and not taken in.
+fn watch_queues(service: &Arc<Service>, events: mpsc::WeakSender<bucket::BucketEvent>) {
+    let service = Arc::downgrade(service);
+    telemetry::watch_queue("presence_writes", move || {
+        Some((service.upgrade()?.writer.waiting(), writer::WAITING_MOST))
+    });
+    telemetry::watch_queue("presence_bucket", move || {
+        let events = events.upgrade()?;
+        Some((events.max_capacity() - events.capacity(), events.max_capacity()))
+    });
 }
 
 async fn endpoints(service: &Arc<Service>) -> Result<Server, String> {

@@ -7,6 +7,7 @@ mod app;
 mod bucket;
 mod core;
 mod heard;
+pub mod metrics;
 mod run;
 mod service;
 mod typing;

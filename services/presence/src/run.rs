@@ -8,6 +8,8 @@ use bus::{Bus, subjects};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use lifecycle::{Readiness, Shutdown};
+use metrics::counter;
+use protocol::server_frame::Status;
 use protocol::signal::{Signal, Signals};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -59,7 +61,7 @@ pub(crate) async fn run(
         }
         let (effects, counts, sizes) = take_in(&service, batch, link_changed);
         readiness.set("nats", service.bus.is_up());
-        count(counts, sizes, service.writer.waiting());
+        count(counts, sizes);
         for effect in effects {
             if effect == Effect::Ready {
                 readiness.set("nodes", true);
@@ -149,7 +151,10 @@ async fn perform(service: &Service, inbox: &str, effect: Effect) {
 async fn tell(bus: &Bus, name: &str, signals: Vec<Signal>) {
     for signal in &signals {
         let kind = match signal {
-            Signal::Presence { .. } => "presence",
+            Signal::Presence { presence, .. } => {
+                count_transition(presence.status);
+                "presence"
+            }
             Signal::Joined { .. } => "joined",
             Signal::Left { .. } => "left",
             Signal::Typing { .. } => "typing",
@@ -166,6 +171,16 @@ async fn tell(bus: &Bus, name: &str, signals: Vec<Signal>) {
     sent(publish).await;
 }
 
+fn count_transition(status: Status) {
+    let to = match status {
+        Status::Online => "online",
+        Status::Away => "away",
+        Status::Dnd => "dnd",
+        Status::Offline => "offline",
+    };
+    metrics::counter!("parley_presence_transitions_total", "to" => to).increment(1);
+}
+
 /// What is lost here is healed by the nodes: they compare what they have told when the link is back, and every minute.
 async fn sent<E: std::fmt::Display>(publish: impl Future<Output = Result<(), E>>) {
     let error = match tokio::time::timeout(PUBLISH, publish).await {
@@ -177,11 +192,23 @@ async fn sent<E: std::fmt::Display>(publish: impl Future<Output = Result<(), E>>
     tracing::warn!(error, "could not publish");
 }
 
-fn count(counts: Counts, sizes: Sizes, writes: usize) {
-    for (name, value) in counts.each() {
-        if value > 0 {
-            metrics::counter!(name).increment(value);
-        }
+fn count(counts: Counts, sizes: Sizes) {
+    for (value, counter) in [
+        (counts.leases_ended, counter!("parley_presence_leases_ended_total")),
+        (
+            counts.snapshots_asked,
+            counter!("parley_presence_snapshots_asked_total"),
+        ),
+        (
+            counts.reports_dropped,
+            counter!("parley_presence_reports_dropped_total"),
+        ),
+        (counts.nodes_refused, counter!("parley_presence_nodes_refused_total")),
+        (counts.take_overs, counter!("parley_presence_take_overs_total")),
+        (counts.seen_forgotten, counter!("parley_presence_seen_forgotten_total")),
+        (counts.doubts, counter!("parley_presence_doubts_total")),
+    ] {
+        counter.increment(value);
     }
     metrics::gauge!("parley_presence_nodes").set(sizes.nodes as f64);
     metrics::gauge!("parley_presence_users").set(sizes.users as f64);
@@ -189,5 +216,4 @@ fn count(counts: Counts, sizes: Sizes, writes: usize) {
     metrics::gauge!("parley_presence_rooms").set(sizes.rooms as f64);
     metrics::gauge!("parley_presence_signals_waiting").set(sizes.waiting as f64);
     metrics::gauge!("parley_presence_replicas").set(sizes.replicas as f64);
-    metrics::gauge!("parley_presence_writes_waiting").set(writes as f64);
 }

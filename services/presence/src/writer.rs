@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// Keys that wait; past it new ones are not written.
-const WAITING_MOST: usize = 100_000;
+pub(crate) const WAITING_MOST: usize = 100_000;
 /// Writes under way.
 const CONCURRENCY: usize = 64;
 /// Keys taken at once.

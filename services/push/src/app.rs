@@ -38,9 +38,10 @@ const LOOKS: u64 = 6;
 /// # Errors
 /// [`ConfigError`] and [`Unavailable`] at the start; afterwards only when a part of the service crashes.
 pub(crate) async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    telemetry::declare("push", crate::metrics::TABLES);
     // Before anything is connected to: a key that cannot be read is a wrong setting.
     let providers = Providers::new(&config.push)?;
-    let readiness = Readiness::new(&["nats", "streams", "endpoints"]);
+    let readiness = Readiness::of("push", &["nats", "streams", "endpoints"]);
     // Probes are answered until everything else has ended.
     let last = Shutdown::new();
     let probes = Tasks::new(shutdown.clone());
@@ -122,6 +123,7 @@ async fn serve(service: Arc<Service>, readiness: &Readiness, tasks: &Tasks, shut
         let name = format!("planner of {}", lane.stream());
         tasks.spawn(name, planner::run(service.clone(), lane, shutdown.clone()));
     }
+    tasks.spawn("lag", show_lag(service.clone(), shutdown.clone()));
     tasks.spawn("watch", watch(service.clone(), readiness.clone(), shutdown.clone()));
     let server = endpoints(&service)
         .await
@@ -152,6 +154,16 @@ async fn watch(service: Arc<Service>, readiness: Readiness, shutdown: Shutdown) 
             () = tokio::time::sleep(WATCH) => {}
         }
     }
+}
+
+/// Shows how far planning, and telling icons of what was read, are behind.
+async fn show_lag(service: Arc<Service>, shutdown: Shutdown) -> anyhow::Result<()> {
+    let lanes: Vec<Lane> = service.log.lanes().collect();
+    tokio::select! {
+        () = bus::lag::watch(service.bus.clone(), lanes, planner::CONSUMER, |_, _| std::future::ready(())) => {}
+        () = shutdown.triggered() => {}
+    }
+    Ok(())
 }
 
 async fn endpoints(service: &Arc<Service>) -> Result<Server, String> {

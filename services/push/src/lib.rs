@@ -13,6 +13,7 @@ mod fates;
 mod jobs;
 pub mod measure;
 mod mention;
+pub mod metrics;
 mod notifications;
 mod planner;
 mod provider;

@@ -132,6 +132,7 @@ impl<R: Request> Batcher<R> {
             .map_err(|error| error.to_string())?;
         let (waiting, items) = mpsc::channel(WAITING_MOST);
         let flights: Shared<R::Value> = Arc::new(Mutex::new(Flights::new()));
+        watch_queues::<R>(&waiting, &flights, unanswered_most);
         let receiving = tokio::spawn(receive(replies, flights.clone()));
         let sending = send::<R>(bus.clone(), unanswered_most, inbox, items, flights);
         tokio::spawn(async move {
@@ -198,6 +199,22 @@ impl<R: Request> Batcher<R> {
 /// Nobody answered, or nobody will.
 struct Unanswered;
 
+/// Shows what waits to go out, and what is not answered.
+fn watch_queues<R: Request>(
+    waiting: &mpsc::Sender<Item<R::Value>>,
+    flights: &Shared<R::Value>,
+    unanswered_most: usize,
+) {
+    let (waiting, flights) = (waiting.downgrade(), Arc::downgrade(flights));
+    telemetry::watch_queue(format!("{}_waiting", R::ENDPOINT), move || {
+        let waiting = waiting.upgrade()?;
+        Some((waiting.max_capacity() - waiting.capacity(), waiting.max_capacity()))
+    });
+    telemetry::watch_queue(format!("{}_unanswered", R::ENDPOINT), move || {
+        Some((flights.upgrade()?.lock().unanswered, unanswered_most))
+    });
+}
+
 async fn send<R: Request>(
     bus: Bus,
     unanswered_most: usize,
@@ -209,6 +226,7 @@ async fn send<R: Request>(
     let attempt = Duration::from_millis(R::ATTEMPT_MS);
     let bytes_most = bus.payload_bytes_most();
     let mut held = None;
+    let together = metrics::histogram!("parley_rpc_batch_requests");
     loop {
         let first = match held.take() {
             Some(item) => item,
@@ -229,7 +247,7 @@ async fn send<R: Request>(
         if replies.is_empty() {
             continue;
         }
-        metrics::histogram!("parley_rpc_batch_requests").record(replies.len() as f64);
+        together.record(replies.len() as f64);
         let span = telemetry::span!(
             Origin::of_batch(!contexts.is_empty()),
             "producer",

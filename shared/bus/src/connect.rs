@@ -110,6 +110,7 @@ impl Bus {
         options = login::apply(config, options).await.map_err(ConnectError::Setting)?;
         let servers: Vec<&str> = config.url.split(',').map(str::trim).collect();
         Ok(options.connect(servers).await.map(|client| {
+            tokio::spawn(count_links(connections.clone()));
             let jetstream = jetstream::context::ContextBuilder::new()
                 .timeout(ACK_TIMEOUT)
                 .ack_timeout(ACK_TIMEOUT)
@@ -146,6 +147,27 @@ impl Bus {
     /// Largest payload that the server takes, in bytes, less room for headers.
     pub fn payload_bytes_most(&self) -> usize {
         self.client.max_payload().saturating_sub(16 * 1024)
+    }
+}
+
+/// Counts whether the link is up, and how often it was lost, for as long as the client lives.
+async fn count_links(mut connections: watch::Receiver<Link>) {
+    let mut counted = false;
+    loop {
+        let up = connections.borrow_and_update().up;
+        if up && !counted {
+            metrics::gauge!("parley_nats_connections").increment(1.0);
+        } else if counted && !up {
+            metrics::gauge!("parley_nats_connections").decrement(1.0);
+            metrics::counter!("parley_nats_disconnects_total").increment(1);
+        }
+        counted = up;
+        if connections.changed().await.is_err() {
+            break;
+        }
+    }
+    if counted {
+        metrics::gauge!("parley_nats_connections").decrement(1.0);
     }
 }
 

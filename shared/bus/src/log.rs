@@ -109,7 +109,10 @@ impl Log {
             message_id,
             ..Terms::default()
         };
-        write(&self.bus, subject, payload.into(), terms).await
+        let started = std::time::Instant::now();
+        let appended = write(&self.bus, subject, payload.into(), terms).await;
+        crate::metrics::appended(&appended, started);
+        appended
     }
 
     /// The last entry of a subject; an older one where the copy of the stream that answers is behind.

@@ -292,6 +292,15 @@ impl Server {
     }
 }
 
+/// Shows how many requests of an endpoint are under way.
+fn watch_endpoint(name: String, permits: &Arc<Semaphore>, concurrency: usize) {
+    let permits = Arc::downgrade(permits);
+    telemetry::watch_queue(name, move || {
+        let free = permits.upgrade()?.available_permits();
+        Some((concurrency.saturating_sub(free), concurrency))
+    });
+}
+
 /// Dropped when no more requests come.
 type Taking = mpsc::Sender<Infallible>;
 
@@ -306,6 +315,7 @@ async fn serve<R, F, Fut>(
     Fut: Future<Output = Result<R::Value, Refusal>> + Send + 'static,
 {
     let permits = Arc::new(Semaphore::new(concurrency));
+    watch_endpoint(format!("requests_{}", R::ENDPOINT), &permits, concurrency);
     while let Some(request) = endpoint.next().await {
         let Ok(permit) = permits.clone().acquire_owned().await else {
             return;
@@ -348,6 +358,7 @@ async fn serve_many<R, F, Fut>(
     Fut: Future<Output = Result<R::Value, Refusal>> + Send + 'static,
 {
     let permits = Arc::new(Semaphore::new(concurrency));
+    watch_endpoint(format!("requests_{}_many", R::ENDPOINT), &permits, concurrency);
     while let Some(request) = endpoint.next().await {
         let Ok(permit) = permits.clone().acquire_owned().await else {
             return;

@@ -91,14 +91,17 @@ pub async fn follow(bus: Bus, lane: Lane, start: Start, mut on: impl FnMut(TailE
 
 /// Waits until the stream is gone or another one, which the server does not tell the consumer's owner, so that cursors of the
 /// old stream are taken until it is noticed; or until it goes on and the consumer does not: the server that held it has died,
-/// of several, or is behind.
+/// of several, or is behind. What is seen of its end tells how far behind this follower is.
 async fn watch(bus: &Bus, lane: Lane, identity: u64, reached: &AtomicU64) -> &'static str {
+    let lag = metrics::gauge!("parley_tail_lag_messages", "stream" => lane.stream());
     let mut stuck = Stuck::default();
     loop {
         tokio::time::sleep(LOOK).await;
         match streams::state(bus, &lane.stream()).await {
             Ok(Some(state)) if state.identity == identity => {
-                if stuck.look(reached.load(Ordering::Relaxed), state.last) {
+                let reached = reached.load(Ordering::Relaxed);
+                lag.set(state.last.saturating_sub(reached) as f64);
+                if stuck.look(reached, state.last) {
                     return "the consumer does not go on";
                 }
             }

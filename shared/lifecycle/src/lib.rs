@@ -15,7 +15,7 @@ mod tasks;
 pub use check::check;
 pub use exit::{EXIT_UNAVAILABLE, Unavailable, exit_code, report};
 pub use problem::problem;
-pub use readiness::Readiness;
+pub use readiness::{METRICS, Readiness};
 pub use service::{bind, main, run_service};
 pub use shutdown::Shutdown;
 pub use tasks::Tasks;

@@ -20,7 +20,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub use level::{BadFilter, Change, InForce, LogLevel};
 pub use lines::log_level;
-pub use metrics::{MetricsHandle, metrics};
+pub use metrics::{
+    Kind, Label, Latency, METRICS, Metric, MetricsHandle, Samples, Table, Values, declare, metrics, watch_queue,
+};
 
 /// Lives as long as the process tells anything: dropped at the end, it hands over what it still has.
 #[derive(Debug)]

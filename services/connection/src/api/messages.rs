@@ -11,7 +11,7 @@ use protocol::http::History;
 use protocol::limits::{HISTORY_DEFAULT, HISTORY_MOST};
 use protocol::rpc::{ReadHistory, SendMessage};
 use protocol::server_frame::MessageAck;
-use protocol::{ConversationId, Refusal, ServerId};
+use protocol::{Code, ConversationId, Refusal, ServerId};
 use tokio::time::Instant;
 
 use super::caller::{Caller, Fields, Json, TokenCaller};
@@ -47,8 +47,12 @@ pub async fn send(
     headers: HeaderMap,
     Json(mut send): Json<MessageSend>,
 ) -> Result<Response, Problem> {
+    let came = Instant::now();
     let limited = app.http_sends.lock().take(&caller.user_id, Instant::now());
-    limited.map_err(|refused| too_often(refused.retry_after_ms))?;
+    limited.map_err(|refused| {
+        metrics::counter!("parley_rate_limited_total", "transport" => "http").increment(1);
+        too_often(refused.retry_after_ms)
+    })?;
     let conversation_id = ConversationId::parse(&conversation).ok_or_else(Refusal::no_conversation)?;
     send.conversation_id = conversation;
     let client_id = send.client_id.clone();
@@ -58,7 +62,16 @@ pub async fn send(
         traceparent: telemetry::trace::current().or_else(|| super::traceparent(&headers)),
         send,
     };
-    let sent = bus::rpc::call(app.hub.log.bus(), &request, DEADLINE).await?;
+    let sent = bus::rpc::call(app.hub.log.bus(), &request, DEADLINE).await;
+    match &sent {
+        Ok(_) => crate::metrics::ACKS_HTTP.record(came.elapsed()),
+        Err(refusal) if matches!(refusal.code, Code::Unavailable | Code::Internal) => {
+            metrics::counter!("parley_send_failures_total", "transport" => "http", "code" => refusal.code.as_str())
+                .increment(1);
+        }
+        Err(_) => {}
+    }
+    let sent = sent?;
     app.hub.lanes[app.hub.lane_of(&conversation_id)].note(sent.position);
     let status = if sent.duplicate {
         StatusCode::OK

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use super::caller::{Fields, StreamCaller};
 use super::problem::Problem;
 use crate::app::App;
+use crate::metrics::{self, DELIVERIES_POLL};
 use crate::session::Session;
 use crate::session::feed::{Feed, Step};
 use crate::session::start::{self, Who};
@@ -66,6 +67,7 @@ pub async fn poll(
 }
 
 fn refused(reason: ResyncReason) -> Refusal {
+    metrics::resync(reason);
     let reason = serde_json::to_string(&reason).unwrap_or_default();
     let message = format!("the log cannot be read from there ({reason}): read conversations and history");
     Refusal::new(Code::Resync, message)
@@ -107,8 +109,9 @@ impl LongPoll {
 
     fn take(&mut self) {
         while self.events.len() < self.limit
-            && let Some(event) = self.feed.pop()
+            && let Some((event, live)) = self.feed.pop()
         {
+            metrics::delivered(&DELIVERIES_POLL, &event, live);
             let _span = event.delivery_span(&self.session, "http");
             let frame = event.frame_for(&self.session.user_id).as_str().to_owned();
             self.events.extend(RawValue::from_string(frame));

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use super::caller::{Fields, StreamCaller};
 use super::problem::Problem;
 use crate::app::App;
+use crate::metrics::{self, DELIVERIES_SSE};
 use crate::session::Session;
 use crate::session::feed::{Feed, Read, Step};
 use crate::session::handshake::device_of;
@@ -62,7 +63,7 @@ pub async fn events(
         stream.first.push(resync(reason, &stream.cursor));
     }
     stream.first.reverse();
-    metrics::counter!("parley_event_streams_total").increment(1);
+    ::metrics::counter!("parley_event_streams_total").increment(1);
     let events = stream::unfold(stream, |mut stream| async move {
         let event = stream.next().await?;
         Some((Ok::<_, Infallible>(event), stream))
@@ -117,7 +118,8 @@ impl EventStream {
                 self.note_place();
                 return Some(resync(reason, &self.cursor));
             }
-            if let Some(event) = self.feed.pop() {
+            if let Some((event, live)) = self.feed.pop() {
+                metrics::delivered(&DELIVERIES_SSE, &event, live);
                 self.note_place();
                 let _span = event.delivery_span(&self.session, "sse");
                 let frame = event.frame_for(&self.session.user_id);
@@ -180,7 +182,7 @@ fn place(event: sse::Event, cursor: &str) -> sse::Event {
 }
 
 fn resync(reason: ResyncReason, cursor: &str) -> sse::Event {
-    metrics::counter!("parley_resyncs_total").increment(1);
+    metrics::resync(reason);
     let frame = ServerFrame::Resync(Resync { reason });
     sse::Event::default().event("resync").id(cursor).data(frame.encode())
 }

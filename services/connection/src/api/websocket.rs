@@ -21,7 +21,7 @@ use super::caller::{Fields, bearer};
 use super::origin;
 use super::problem::Problem;
 use crate::app::App;
-use crate::listener::AcceptedAt;
+use crate::listener::{AcceptedAt, Open};
 use crate::session::{Meter, handshake};
 
 /// Idle sockets are many and small frames the rule: a kibibyte (measured: 5.5 KiB a socket instead of 136).
@@ -33,6 +33,7 @@ const WRITE_BUFFER: usize = 256 * 1024;
 pub async fn upgrade(
     State(app): State<Arc<App>>,
     Extension(AcceptedAt(accepted_at)): Extension<AcceptedAt>,
+    Extension(open): Extension<Arc<Open>>,
     fields: Fields,
     mut request: Request,
 ) -> Result<Response, Problem> {
@@ -62,6 +63,7 @@ pub async fn upgrade(
             Ok(upgraded) => serve(app, upgraded, upgrade_said).await,
             Err(error) => tracing::debug!(%error, "an upgrade failed"),
         }
+        drop(open);
     });
     let headers = [
         (header::CONNECTION, HeaderValue::from_static("Upgrade")),

@@ -3,6 +3,7 @@
 //! Who may do what is not decided here: memberships are facts of the log. Nothing here writes to a socket.
 
 pub mod event;
+mod gaps;
 mod holes;
 pub mod lane;
 pub mod memberships;
@@ -127,12 +128,15 @@ impl Hub {
             Err(error) => {
                 metrics::counter!("parley_unreadable_total", "what" => "event").increment(1);
                 tracing::warn!(%error, stream = lane.lane.stream(), position, "skipped a log entry");
+                lane.window.lock().note_unreadable(position);
                 lane.advance(position);
                 return;
             }
         };
         let mut window = lane.window.lock();
-        window.push(event.clone());
+        if let Some(expected) = window.push(event.clone()) {
+            crate::metrics::gap("live", &event, expected);
+        }
         let leaves = matches!(event.kind, Kind::Removed(_));
         if !leaves {
             self.apply_changes(&event);
@@ -242,8 +246,8 @@ impl Hub {
             user.sessions.write().push(session.clone());
             user
         };
-        let count = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
-        metrics::gauge!("parley_sessions").set(count as f64);
+        self.sessions.fetch_add(1, Ordering::Relaxed);
+        crate::metrics::HELD.sessions.increment(1.0);
         user.loaded.get_or_try_init(|| self.load(&user)).await?;
         session.set_user(user.clone());
         Ok(())
@@ -268,8 +272,8 @@ impl Hub {
             self.interest.remove(&user);
         }
         drop(shard);
-        let count = self.sessions.fetch_sub(1, Ordering::Relaxed) - 1;
-        metrics::gauge!("parley_sessions").set(count as f64);
+        self.sessions.fetch_sub(1, Ordering::Relaxed);
+        crate::metrics::HELD.sessions.decrement(1.0);
         true
     }
 

@@ -13,6 +13,7 @@ use futures_util::{StreamExt, stream};
 
 use super::Hub;
 use super::event::Event;
+use super::gaps::Follower;
 use super::memberships::{Memberships, Steps};
 use crate::session::Session;
 
@@ -78,6 +79,7 @@ impl Hub {
         } else {
             found.events.last().map(|event| event.position)
         };
+        metrics::counter!("parley_replays_total", "tier" => "memory").increment(1);
         metrics::counter!("parley_replayed_events_total", "tier" => "memory").increment(found.events.len() as u64);
         session.queue().extend(index, found.events, behind);
         CatchUp::Stepped
@@ -265,12 +267,22 @@ fn page(index: usize, mut records: Vec<Record>, limit: usize, reached: u64, mine
         complete: false,
         end: 0,
     };
+    let mut follower = Follower::default();
     for record in records.into_iter().take_while(|record| record.position <= reached) {
         if page.events.len() == limit {
             page.reached = record.position - 1;
             break;
         }
-        match Event::parse(index, record.position, &record.payload) {
+        let event = Event::parse(index, record.position, &record.payload);
+        match &event {
+            Ok(event) => {
+                if let Some(expected) = follower.on_event(event) {
+                    crate::metrics::gap("stream", event, expected);
+                }
+            }
+            Err(_) => follower.on_unreadable(),
+        }
+        match event {
             Ok(event) if mine(&event) => page.events.push(Arc::new(event)),
             Ok(_) => {}
             Err(error) => {
@@ -279,6 +291,7 @@ fn page(index: usize, mut records: Vec<Record>, limit: usize, reached: u64, mine
             }
         }
     }
+    metrics::counter!("parley_replays_total", "tier" => "stream").increment(1);
     metrics::counter!("parley_replayed_events_total", "tier" => "stream").increment(page.events.len() as u64);
     page
 }

@@ -7,6 +7,7 @@ use protocol::envelope::Told;
 use protocol::{ConversationId, UserId};
 
 use super::event::Event;
+use super::gaps;
 use super::holes::Holes;
 use super::memberships::{Memberships, Steps};
 
@@ -16,6 +17,8 @@ pub struct Window {
     start: u64,
     /// The last position.
     last: u64,
+    /// The last position whose entry could not be read.
+    unreadable: u64,
     holes: Holes,
     bytes: usize,
     bytes_most: usize,
@@ -39,6 +42,7 @@ impl Window {
         Self {
             start,
             last: start,
+            unreadable: 0,
             holes: Holes::default(),
             bytes: 0,
             bytes_most,
@@ -68,15 +72,21 @@ impl Window {
         *self = Self::new(start, self.bytes_most);
     }
 
-    /// Adds the newest event and lets the oldest go where the bound asks for it.
-    pub fn push(&mut self, event: Arc<Event>) {
+    /// An entry at this position was skipped: what follows it proves nothing.
+    pub fn note_unreadable(&mut self, position: u64) {
+        self.unreadable = position;
+    }
+
+    /// Adds the newest event and lets the oldest go where the bound asks for it. Returns which `seq` should have come, where
+    /// it does not follow its conversation's last event here.
+    pub fn push(&mut self, event: Arc<Event>) -> Option<u64> {
         self.holes.note(self.last, event.position);
         self.last = event.position;
         self.bytes += event.bytes();
-        self.by_conversation
-            .entry(event.conversation_id.clone())
-            .or_default()
-            .push_back(event.clone());
+        let queue = self.by_conversation.entry(event.conversation_id.clone()).or_default();
+        let before = queue.back().filter(|it| it.position > self.unreadable).map(|it| it.seq);
+        queue.push_back(event.clone());
+        let instead = before.and_then(|before| gaps::expected_instead(&event, before));
         for user in event.changes() {
             self.changes_by_user
                 .entry(user.clone())
@@ -87,6 +97,7 @@ impl Window {
         while self.bytes > self.bytes_most {
             self.evict();
         }
+        instead
     }
 
     fn evict(&mut self) {
@@ -220,6 +231,23 @@ mod tests {
             let positions: Vec<u64> = found.events.iter().map(|it| it.position).collect();
             prop_assert_eq!(found.complete, expected.len() <= limit);
             prop_assert_eq!(positions, expected.into_iter().take(limit).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn an_event_that_does_not_follow_its_conversations_last_one_is_told_of(skipped in 1u64..9, unreadable: bool) {
+            let at = |position, seq| {
+                let mut event = Arc::try_unwrap(event(position, 0)).unwrap();
+                event.seq = seq;
+                Arc::new(event)
+            };
+            let mut window = Window::new(0, 40 * event(1, 0).bytes());
+            prop_assert_eq!(window.push(at(1, 5)), None);
+            prop_assert_eq!(window.push(at(2, 6)), None);
+            if unreadable {
+                window.note_unreadable(3);
+            }
+            prop_assert_eq!(window.push(at(4, 7 + skipped)), (!unreadable).then_some(7));
+            prop_assert_eq!(window.push(at(5, 8 + skipped)), None);
         }
 
         #[test]

@@ -84,12 +84,17 @@ impl Socket {
                     Tell::Ack(logged) => (logged, false),
                     Tell::Nothing => return,
                     Tell::Refusal => {
+                        if unknown {
+                            metrics::counter!("parley_send_failures_total", "transport" => "websocket", "code" => refusal.code.as_str())
+                                .increment(1);
+                        }
                         let client_id = Some(client_id.as_str().to_owned());
                         return self.reply(ServerFrame::Error(ErrorFrame::of(refusal, reference, client_id)));
                     }
                 }
             }
         };
+        self.acking.extend(self.own.take_came());
         self.reply(ack(&conversation, client_id, reference, logged, duplicate));
         self.checkpoint_soon();
     }

@@ -23,7 +23,7 @@ impl Socket {
     }
 
     pub(super) fn on_resync(&mut self, reason: ResyncReason) {
-        metrics::counter!("parley_resyncs_total").increment(1);
+        crate::metrics::resync(reason);
         self.reply(ServerFrame::Resync(Resync { reason }));
         self.checkpoint_at = Some(Instant::now());
     }

@@ -43,6 +43,7 @@ impl Confirms {
         match waiting {
             None => *waiting = Some(fresh),
             Some(merged) => {
+                crate::metrics::HELD.receipts_coalesced.increment(1);
                 merged.confirm.seq = merged.confirm.seq.max(fresh.confirm.seq);
                 merged.confirm.doubtful |= fresh.confirm.doubtful;
                 if merged.references.len() < REFERENCES_MOST {

@@ -13,6 +13,7 @@ use super::Session;
 use crate::app::App;
 use crate::hub::event::Event;
 use crate::hub::{CatchUp, PAGE_EVENTS, Page};
+use crate::metrics::Standing;
 
 /// Between asking again for something that was not there yet.
 pub const AGAIN: Duration = Duration::from_millis(20);
@@ -49,6 +50,7 @@ pub struct Feed {
     soon: Duration,
     /// When the stream is read again that could not be.
     read_at: Option<Instant>,
+    standing: Standing,
 }
 
 impl Drop for Feed {
@@ -69,11 +71,12 @@ impl Feed {
             again_at: None,
             soon: SOON,
             read_at: None,
+            standing: Standing::behind(),
         }
     }
 
-    /// The next event, if one waits.
-    pub fn pop(&mut self) -> Option<Arc<Event>> {
+    /// The next event, if one waits, and whether it came live, not by a replay.
+    pub fn pop(&mut self) -> Option<(Arc<Event>, bool)> {
         self.session.queue().pop()
     }
 
@@ -117,12 +120,14 @@ impl Feed {
                 }
                 CatchUp::ReadStream(from, until) => {
                     if self.read_at.is_none_or(|at| at <= Instant::now()) {
+                        self.standing.set(false);
                         self.read_stream(lane, from, until);
                         return Step::Nothing;
                     }
                 }
             }
         }
+        self.standing.set(!behind);
         if !behind && !self.caught_up_once {
             self.caught_up_once = true;
             return Step::CaughtUp;

@@ -19,7 +19,7 @@ pub const OTHERS_PER_SEND: u32 = 20;
 /// # Errors
 /// The session ends.
 pub(super) fn on_text(socket: &mut Socket, text: &str) -> Result<(), End> {
-    metrics::counter!("parley_frames_in_total").increment(1);
+    crate::metrics::HELD.frames_in.increment(1);
     match client_frame::decode(text) {
         Ok(Decoded {
             frame,
@@ -111,7 +111,7 @@ fn limit(limiter: &mut Limiter) -> Result<Result<(), Refusal>, End> {
             Err(End::Close(close::FLOOD, "nothing but refused frames for 10 s"))
         }
         Err(Refused { retry_after_ms, .. }) => {
-            metrics::counter!("parley_rate_limited_total").increment(1);
+            metrics::counter!("parley_rate_limited_total", "transport" => "websocket").increment(1);
             Ok(Err(too_often(retry_after_ms)))
         }
     }

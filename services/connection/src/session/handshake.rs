@@ -186,7 +186,7 @@ async fn start(app: &Arc<App>, admitted: Admitted) -> Result<Started, Refusal> {
     let ready = app.ready(&session, opened.resumed, cursor.clone(), admitted.reference);
     let mut frames = vec![ServerFrame::Ready(ready)];
     if let Some(reason) = opened.refused {
-        metrics::counter!("parley_resyncs_total").increment(1);
+        crate::metrics::resync(reason);
         frames.push(ServerFrame::Resync(Resync { reason }));
     }
     Ok(((session, opened.feed), frames, cursor, admitted.caller))

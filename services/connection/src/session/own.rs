@@ -26,6 +26,8 @@ struct Send {
     /// The message, once it is known to be in the log.
     logged: Option<Logged>,
     unknown_since: Option<Instant>,
+    /// When the first of the unanswered frames came.
+    came: Instant,
 }
 
 /// See the module.
@@ -36,6 +38,8 @@ pub struct Own {
     sends: HashMap<(ConversationId, ClientId), Send>,
     /// The last receipts, oldest first.
     receipts: VecDeque<Receipt>,
+    /// See [`Own::take_came`].
+    came: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -88,7 +92,13 @@ impl Own {
             log_is_ack,
             sends: HashMap::new(),
             receipts: VecDeque::new(),
+            came: None,
         }
+    }
+
+    /// When the send came that is to be acked by the last call of [`Own::acked`] or [`Own::refused`]; once.
+    pub fn take_came(&mut self) -> Option<Instant> {
+        self.came.take()
     }
 
     /// Notes a send that is about to be asked for, while its lane is dispatched up to `sent_after`.
@@ -106,13 +116,18 @@ impl Own {
             sent_after,
             logged: None,
             unknown_since: None,
+            came: Instant::now(),
         };
+        let came = fresh.came;
         let send = self
             .sends
             .entry((conversation.clone(), client_id.clone()))
             .or_insert(fresh);
         send.client_id = client_id.clone();
         send.reference = reference;
+        if send.unanswered == 0 {
+            send.came = came;
+        }
         send.unanswered += 1;
         send.unknown_since = None;
     }
@@ -124,6 +139,7 @@ impl Own {
         };
         send.logged = Some(logged);
         let tell = send.unanswered > 0;
+        self.came = tell.then_some(send.came);
         send.unanswered = send.unanswered.saturating_sub(1);
         tell
     }
@@ -145,6 +161,7 @@ impl Own {
         }
         send.unanswered -= 1;
         if let Some(logged) = send.logged.filter(|_| unknown && self.log_is_ack) {
+            self.came = Some(send.came);
             return Tell::Ack(logged);
         }
         if unknown {

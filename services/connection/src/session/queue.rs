@@ -47,6 +47,8 @@ pub struct Queue {
     /// For each lane the position of the last event taken out: what was sent before a checkpoint never comes again,
     /// also where the dispatcher has not yet noted that it is done with that event.
     taken: Box<[u64]>,
+    /// For each lane the position of the last event that a replay put in; what lies behind it came live.
+    replayed: Box<[u64]>,
     /// The position in the last lane, the receipts, up to which all steps of watermarks were told.
     told: u64,
     /// The position that the last lane must have been dispatched up to before it may be live: entries up to there may have
@@ -70,6 +72,7 @@ impl Queue {
             bytes: 0,
             behind: positions.iter().copied().map(Some).collect(),
             taken: positions.into(),
+            replayed: positions.into(),
             told,
             live_from: 0,
             signals: VecDeque::new(),
@@ -166,15 +169,16 @@ impl Queue {
     /// later position.
     pub fn extend(&mut self, lane: usize, events: Vec<Arc<Event>>, behind: Option<u64>) {
         for event in events {
+            self.replayed[lane] = event.position;
             self.push(event);
         }
         self.behind[lane] = behind;
     }
 
-    /// The next event to send.
-    pub fn pop(&mut self) -> Option<Arc<Event>> {
+    /// The next event to send, and whether it came live.
+    pub fn pop(&mut self) -> Option<(Arc<Event>, bool)> {
         if !self.orphans.is_empty() {
-            return Some(self.orphans.remove(0));
+            return Some((self.orphans.remove(0), false));
         }
         let event = self.events.pop_front()?;
         self.bytes -= event.frame.len();
@@ -186,7 +190,8 @@ impl Queue {
             // An idle session holds no buffer.
             self.events = VecDeque::new();
         }
-        Some(event)
+        let live = event.position > self.replayed[event.lane];
+        Some((event, live))
     }
 
     /// Whether there is nothing to send.
@@ -245,6 +250,7 @@ impl Queue {
             self.behind[lane] = Some(position);
         }
         self.taken[lane] = position;
+        self.replayed[lane] = position;
         if let Some(handed) = &mut self.handed {
             handed.forget(lane);
         }
@@ -341,6 +347,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_replay_put_in_did_not_come_live_and_what_follows_it_did() {
+        let mut queue = Queue::starting_at(&[3, 0], 0);
+        queue.extend(0, vec![event(0, 4), event(0, 6)], None);
+        queue.extend(1, Vec::new(), None);
+        queue.offer(&event(1, 5));
+        queue.offer(&event(0, 7));
+        let live: Vec<_> = std::iter::from_fn(|| queue.pop())
+            .map(|it| (it.0.position, it.1))
+            .collect();
+        assert_eq!(live, [(4, false), (6, false), (5, true), (7, true)]);
+    }
+
+    #[test]
     fn a_checkpoint_never_passes_an_event_that_still_waits() {
         let mut queue = live(2);
         queue.offer(&event(0, 5));
@@ -359,9 +378,12 @@ mod tests {
         queue.reset_lane(0, 0, ResyncReason::OtherLog);
         queue.offer(&event(0, 1));
         assert_eq!(queue.take_resync(), Some(ResyncReason::OtherLog));
-        assert_eq!(queue.pop().unwrap().position, 900);
+        assert_eq!(
+            queue.pop().map(|(event, live)| (event.position, live)),
+            Some((900, false))
+        );
         assert_eq!(queue.positions(&[1]), [0]);
-        assert_eq!(queue.pop().unwrap().position, 1);
+        assert_eq!(queue.pop().map(|(event, live)| (event.position, live)), Some((1, true)));
     }
 
     #[test]

@@ -26,6 +26,7 @@ use super::requests::{Outcome, Requests};
 use super::{Meter, Session, frames};
 use crate::app::App;
 use crate::drain;
+use crate::metrics::{self, Written};
 use crate::token::Caller;
 
 /// A WebSocket as this service holds it.
@@ -53,6 +54,8 @@ pub struct Socket {
     pub(super) session: Arc<Session>,
     ws: Ws,
     pub(super) outbox: VecDeque<Utf8Bytes>,
+    /// When the sends came whose acks are in `outbox`.
+    pub(super) acking: Vec<Instant>,
     pub(super) own: Own,
     pub(super) requests: Requests,
     pub(super) sends: Limiter,
@@ -113,6 +116,7 @@ impl Socket {
         Self {
             ws,
             outbox: outbox.iter().map(|frame| frame.encode().into()).collect(),
+            acking: Vec::new(),
             own: Own::new(app.settings.log_is_ack),
             requests,
             sends: Limiter::new(rate, now),
@@ -273,10 +277,10 @@ impl Socket {
         {
             self.start_draining(reconnect_after_ms);
         }
-        let mut bytes = 0;
+        let (mut bytes, mut written) = (0, Written::default());
         loop {
             while bytes < WRITE_BYTES
-                && let Some(text) = self.next_text()
+                && let Some(text) = self.next_text(&mut written)
             {
                 bytes += text.len();
                 self.write(Message::Text(text))?;
@@ -285,9 +289,13 @@ impl Socket {
                 break;
             }
         }
+        if self.outbox.is_empty() {
+            metrics::acked(std::mem::take(&mut self.acking));
+        }
         if self.checkpoint_at.is_some_and(|at| at <= Instant::now())
             && let Some(text) = self.checkpoint()
         {
+            written.answers += 1;
             self.write(Message::Text(text))?;
         }
         Ok(())
@@ -299,28 +307,32 @@ impl Socket {
         Pin::new(&mut self.ws).start_send(message).map_err(|_| End::Gone)
     }
 
-    fn next_text(&mut self) -> Option<Utf8Bytes> {
+    fn next_text(&mut self, written: &mut Written) -> Option<Utf8Bytes> {
         if let Some(text) = self.outbox.pop_front() {
+            written.answers += 1;
             return Some(text);
         }
         // By turns: neither holds up the other, however much of it there is.
         self.signal_last = !self.signal_last;
         if self.signal_last {
-            self.next_signal().or_else(|| self.next_event())
+            self.next_signal(written).or_else(|| self.next_event(written))
         } else {
-            self.next_event().or_else(|| self.next_signal())
+            self.next_event(written).or_else(|| self.next_signal(written))
         }
     }
 
-    fn next_signal(&mut self) -> Option<Utf8Bytes> {
-        self.session.queue().pop_signal()
+    fn next_signal(&mut self, written: &mut Written) -> Option<Utf8Bytes> {
+        let text = self.session.queue().pop_signal()?;
+        written.signals += 1;
+        Some(text)
     }
 
-    fn next_event(&mut self) -> Option<Utf8Bytes> {
+    fn next_event(&mut self, written: &mut Written) -> Option<Utf8Bytes> {
         loop {
-            let event = self.feed.pop()?;
+            let (event, live) = self.feed.pop()?;
             self.checkpoint_soon();
             if let Some(text) = self.text_of(&event) {
+                written.event(&event, live);
                 self.delivering.extend(event.delivery_span(&self.session, "websocket"));
                 return Some(text);
             }

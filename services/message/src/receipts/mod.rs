@@ -150,6 +150,9 @@ impl Service {
         let mut slot = watermark.known.lock().await;
         // Taken out, so that an unanswered write leaves nothing behind that may be wrong.
         let known = slot.take();
+        if known.as_ref().is_some_and(|known| known.seq >= step.seq) {
+            metrics::counter!("parley_receipts_coalesced_total", "at" => "replica").increment(1);
+        }
         *slot = Some(self.raise(watermark, known, step).await?);
         Ok(())
     }

@@ -177,14 +177,9 @@ impl Service {
         expected: u64,
         payload: Vec<u8>,
     ) -> Result<bus::Appended, LogError> {
-        let started = Instant::now();
         let id = rules::message_id(draft);
-        let appended = self
-            .log
-            .append(conversation.subject.clone(), Some(&id), expected, payload)
-            .await;
-        metrics::histogram!("parley_append_seconds").record(started.elapsed().as_secs_f64());
-        appended
+        let subject = conversation.subject.clone();
+        self.log.append(subject, Some(&id), expected, payload).await
     }
 
     /// Another replica was first: takes in what it wrote. After several conflicts in a row it waits a moment, at
@@ -195,7 +190,6 @@ impl Service {
         slot: &mut Option<State>,
         conflicts: u32,
     ) -> Result<State, Refusal> {
-        metrics::counter!("parley_append_conflicts_total").increment(1);
         if conflicts > CONFLICTS_FREE {
             let most_ms = (1 << (conflicts - CONFLICTS_FREE).min(4)).min(PAUSE_MOST_MS);
             let pause = Duration::from_micros(rand::random_range(0..=most_ms * 1_000));

@@ -18,18 +18,3 @@ pub(crate) struct Counts {
     /// How often this replica could not tell silence from its own.
     pub(crate) doubts: u64,
 }
-
-impl Counts {
-    /// Names of metrics and their values.
-    pub(crate) fn each(self) -> [(&'static str, u64); 7] {
-        [
-            ("parley_presence_leases_ended_total", self.leases_ended),
-            ("parley_presence_snapshots_asked_total", self.snapshots_asked),
-            ("parley_presence_reports_dropped_total", self.reports_dropped),
-            ("parley_presence_nodes_refused_total", self.nodes_refused),
-            ("parley_presence_take_overs_total", self.take_overs),
-            ("parley_presence_seen_forgotten_total", self.seen_forgotten),
-            ("parley_presence_doubts_total", self.doubts),
-        ]
-    }
-}

@@ -154,7 +154,7 @@ impl Attempt {
     fn count(&self, answer: &Answer, began: Instant) {
         let name = name(answer);
         let provider = self.job.platform.as_str();
-        metrics::counter!("parley_push_answers_total", "provider" => provider, "answer" => name).increment(1);
+        metrics::counter!("parley_push_attempts_total", "provider" => provider, "outcome" => name).increment(1);
         metrics::histogram!("parley_push_request_seconds", "provider" => provider)
             .record(began.elapsed().as_secs_f64());
         if *answer == Answer::Accepted {

@@ -18,11 +18,17 @@ pub(super) struct LaneState {
     breaker: Mutex<Breaker>,
     /// Of browsers: each push service has a breaker of its own.
     origins: Origins,
+    /// Shows whether the breaker is open.
+    open: metrics::Gauge,
 }
 
 impl LaneState {
     pub(super) fn new(lane: Lane) -> Self {
+        let (provider, app) = (lane.platform.as_str(), lane.name.clone());
+        // At zero before anything goes wrong.
+        drop(metrics::counter!("parley_push_breaker_opened_total", "provider" => provider, "app" => app.clone()));
         Self {
+            open: metrics::gauge!("parley_push_breaker_open", "provider" => provider, "app" => app),
             lane,
             breaker: Mutex::default(),
             origins: Origins::new(),
@@ -67,7 +73,9 @@ impl LaneState {
         if self.is_of_browsers() {
             self.origins.succeeded(&job.app, took, now);
         } else {
-            self.breaker.lock().succeeded();
+            let mut breaker = self.breaker.lock();
+            breaker.succeeded();
+            self.open.set(f64::from(breaker.shut_for(now).is_some()));
         }
     }
 
@@ -76,6 +84,9 @@ impl LaneState {
         if self.is_of_browsers() {
             return self.origins.failed(&job.app, now);
         }
-        self.breaker.lock().failed(asked, now, &mut rand::rng())
+        let mut breaker = self.breaker.lock();
+        let opened = breaker.failed(asked, now, &mut rand::rng());
+        self.open.set(f64::from(breaker.shut_for(now).is_some()));
+        opened
     }
 }

@@ -59,7 +59,7 @@ pub(super) async fn run(service: Arc<Service>, lane: Lane, shutdown: Shutdown) {
     let fetcher = Fetcher {
         service,
         state: Arc::new(LaneState::new(lane)),
-        room: Arc::new(Semaphore::new(UNDER_WAY)),
+        room: room(),
         chains: Arc::default(),
         shutdown,
         give_up: Shutdown::new(),
@@ -69,6 +69,17 @@ pub(super) async fn run(service: Arc<Service>, lane: Lane, shutdown: Shutdown) {
         () = fetcher.run() => {}
         never = keep(&chains) => match never {},
     }
+}
+
+/// The places for pushes under way, shown as a queue: less a batch, for which a fetch holds places while it waits.
+fn room() -> Arc<Semaphore> {
+    let room = Arc::new(Semaphore::new(UNDER_WAY));
+    let watched = Arc::downgrade(&room);
+    telemetry::watch_queue("push_under_way", move || {
+        let taken = UNDER_WAY - watched.upgrade()?.available_permits();
+        Some((taken.saturating_sub(BATCH), UNDER_WAY - BATCH))
+    });
+    room
 }
 
 /// Tells NATS that what waits in chains is in hand, until dropped.

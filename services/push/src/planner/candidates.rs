@@ -109,16 +109,16 @@ impl Candidate {
     /// Counts a decision, and shows it in the message's trace.
     pub(super) fn count(&self, told: &Told, reason: Option<Reason>) {
         let platform = self.registration().platform.as_str();
-        let (decision, reason) = reason.map_or(("pushed", "none"), |it| ("suppressed", it.as_str()));
+        let (decision, why) = reason.map_or(("pushed", "none"), |it| ("suppressed", it.as_str()));
         let of_device = [
             ("user.id", self.user_id.as_str()),
             ("device.id", self.device_id()),
             ("parley.push.provider", platform),
-            ("parley.push.reason", reason),
+            ("parley.push.reason", why),
         ];
         trace::event(&told.span, decision, of_device);
-        metrics::counter!("parley_push_decisions_total", "provider" => platform, "decision" => decision, "reason" => reason)
-            .increment(1);
+        let decision = reason.map_or("pushed", Reason::as_str);
+        metrics::counter!("parley_push_decisions_total", "provider" => platform, "decision" => decision).increment(1);
     }
 
     /// The push.

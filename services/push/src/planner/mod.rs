@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::service::Service;
 
 /// Name of the durable consumer in each lane.
-const CONSUMER: &str = "push";
+pub(crate) const CONSUMER: &str = "push";
 /// Most messages of a batch.
 const BATCH: usize = 500;
 /// How long a batch waits for more.
@@ -80,6 +80,10 @@ async fn consume(service: &Arc<Service>, lane: Lane, batches: &mut JoinSet<()>, 
         Err(reason) => return reason,
     };
     let room = Arc::new(Semaphore::new(BATCHES_MOST));
+    let watched = Arc::downgrade(&room);
+    telemetry::watch_queue("push_batches", move || {
+        Some((BATCHES_MOST - watched.upgrade()?.available_permits(), BATCHES_MOST))
+    });
     let mut busy = false;
     loop {
         while batches.try_join_next().is_some() {}

@@ -8,9 +8,9 @@ use bus::{Lane, streams};
 use protocol::push::Platform;
 use protocol::rpc::ReceiptKind;
 use protocol::{ConversationId, UserId};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Broker, Deployment, Nats, Phone, RawNats, USERS, nats_password, permissions, until};
+use crate::harness::{Deployment, Nats, PATIENCE, Phone, RawNats, USERS, nats_password, permissions, until};
 
 const C: &str = "connection";
 const M: &str = "message";
@@ -374,15 +374,6 @@ fn password_in(deployment: &Deployment, user: &str) -> String {
     value.trim_matches('"').to_owned()
 }
 
-async fn as_service(deployment: &Deployment, user: &str) -> async_nats::Client {
-    let options = async_nats::ConnectOptions::new()
-        .user_and_password(user.to_owned(), password_in(deployment, user))
-        .custom_inbox_prefix(format!("_INBOX_{user}"))
-        .request_timeout(Some(std::time::Duration::from_secs(2)));
-    let address = format!("127.0.0.1:{}", deployment.port("nats"));
-    options.connect(address).await.unwrap()
-}
-
 #[tokio::test]
 async fn the_servers_of_a_deployment_let_a_service_only_do_its_own_work() {
     let deployment = crate::harness::shared().await;
@@ -401,21 +392,37 @@ async fn the_servers_of_a_deployment_let_a_service_only_do_its_own_work() {
     }
 }
 
+/// A request of JetStream by a user, and its answer.
+async fn ask(nats: &Nats, user: &str, subject: &str, body: &Value) -> Value {
+    let options = async_nats::ConnectOptions::new()
+        .user_and_password(user.to_owned(), nats_password(user))
+        .custom_inbox_prefix(format!("_INBOX_{user}"));
+    let client = options.connect(format!("127.0.0.1:{}", nats.port())).await.unwrap();
+    let answer = client
+        .request(format!("$JS.API.{subject}"), body.to_string().into())
+        .await;
+    serde_json::from_slice(&answer.unwrap().payload).unwrap()
+}
+
 #[tokio::test]
 async fn a_tail_of_the_log_cannot_be_made_into_the_projection() {
-    let deployment = crate::harness::shared().await;
-    let connection = as_service(deployment, C).await;
-    let before = Broker::of(deployment).await.projector("CHAT_0").await["config"].clone();
+    let nats = Nats::plain().await;
+    let stream = json!({"name": "CHAT_0", "subjects": ["chat.log.0.*"]});
+    ask(&nats, M, "STREAM.CREATE.CHAT_0", &stream).await;
+    let consumer = |config: Value| json!({"stream_name": "CHAT_0", "config": config});
+    let projector = consumer(json!({"durable_name": "projector", "ack_policy": "explicit"}));
+    let made = ask(&nats, M, "CONSUMER.CREATE.CHAT_0.projector", &projector).await;
+    assert_eq!(made["name"], "projector", "{made}");
     // The name in the subject counts: at most another consumer of its own comes of it.
     for config in [
         json!({"name": "projector", "ack_policy": "explicit", "filter_subject": "chat.log.0.none"}),
-        json!({"name": "projector", "durable_name": "projector", "ack_policy": "explicit", "max_ack_pending": 1}),
+        json!({"name": "projector", "ack_policy": "explicit", "max_ack_pending": 1}),
+        json!({"durable_name": "projector", "ack_policy": "explicit", "max_ack_pending": 1}),
     ] {
-        let body = json!({"stream_name": "CHAT_0", "config": config}).to_string();
-        let subject = "$JS.API.CONSUMER.CREATE.CHAT_0.tail-x";
-        connection.request(subject, body.into()).await.unwrap();
+        ask(&nats, C, "CONSUMER.CREATE.CHAT_0.tail-x", &consumer(config)).await;
     }
-    assert_eq!(Broker::of(deployment).await.projector("CHAT_0").await["config"], before);
+    let now = ask(&nats, M, "CONSUMER.INFO.CHAT_0.projector", &json!({})).await;
+    assert_eq!(now["config"], made["config"]);
 }
 
 /// What a service's `/metrics` counts as denied; none where nothing was.
@@ -439,6 +446,7 @@ async fn services_at_work_are_denied_nothing() {
     const SERVICES: [&str; 4] = ["connection-0", "message-0", "presence-0", "push-0"];
     let phones = Deployment::start()
         .separate()
+        .env("PARLEY_PUSH__GRACE_MS", "500")
         .with_phones(fake_push::Options::default())
         .await;
     let deployment = &phones.deployment;
@@ -470,6 +478,13 @@ async fn services_at_work_are_denied_nothing() {
         sum += denied(deployment.port(name)).await;
         let old = deployment.kill(name);
         deployment.restarted(name, old).await;
+    }
+    for name in SERVICES {
+        let url = format!("http://127.0.0.1:{}/readyz", deployment.port(name));
+        until("all to be ready again", PATIENCE, async || {
+            (reqwest::get(&url).await.ok()?.status() == 200).then_some(())
+        })
+        .await;
     }
     at_work("once more").await;
     for name in SERVICES {

@@ -175,8 +175,6 @@ fn stream_requests(stream: &str) -> Vec<Row> {
         "STREAM.PEER.REMOVE.STREAM_NAME",
         "CONSUMER.LIST.STREAM_NAME",
         "CONSUMER.NAMES.STREAM_NAME",
-        "CONSUMER.DELETE.STREAM_NAME.projector",
-        "CONSUMER.DELETE.STREAM_NAME.push",
         "CONSUMER.DURABLE.CREATE.STREAM_NAME.projector",
         "CONSUMER.DURABLE.CREATE.STREAM_NAME.other",
         "CONSUMER.PAUSE.STREAM_NAME.projector",
@@ -192,6 +190,8 @@ fn stream_requests(stream: &str) -> Vec<Row> {
         named("STREAM.MSG.GET.STREAM_NAME", rights.from_leader.unwrap_or(rights.read)),
         // Without a name in the subject NATS takes the one in the request, and makes another's consumer into this.
         named("CONSUMER.CREATE.STREAM_NAME", rights.unnamed),
+        named("CONSUMER.DELETE.STREAM_NAME.projector", rights.unnamed),
+        named("CONSUMER.DELETE.STREAM_NAME.push", rights.unnamed),
         named("CONSUMER.CREATE.STREAM_NAME.tail-x", rights.tail),
         named("CONSUMER.CREATE.STREAM_NAME.projector", rights.projector),
         named("CONSUMER.CREATE.STREAM_NAME.push", rights.push),
@@ -471,6 +471,15 @@ async fn services_at_work_are_denied_nothing() {
         socket.expect("message:read").await;
         ann.api.history_forwards(&room.id, 50).await;
     };
+    let ready = async || {
+        for name in SERVICES {
+            let url = format!("http://127.0.0.1:{}/readyz", deployment.port(name));
+            until("all to be ready again", PATIENCE, async || {
+                (reqwest::get(&url).await.ok()?.status() == 200).then_some(())
+            })
+            .await;
+        }
+    };
     bob.register(&phone).await;
     at_work("at first").await;
     let mut sum = 0;
@@ -479,13 +488,11 @@ async fn services_at_work_are_denied_nothing() {
         let old = deployment.kill(name);
         deployment.restarted(name, old).await;
     }
-    for name in SERVICES {
-        let url = format!("http://127.0.0.1:{}/readyz", deployment.port(name));
-        until("all to be ready again", PATIENCE, async || {
-            (reqwest::get(&url).await.ok()?.status() == 200).then_some(())
-        })
-        .await;
-    }
+    ready().await;
+    at_work("with others").await;
+    let old = deployment.kill("nats");
+    deployment.restarted("nats", old).await;
+    ready().await;
     at_work("once more").await;
     for name in SERVICES {
         sum += denied(deployment.port(name)).await;

@@ -13,7 +13,8 @@ pub use metrics::{MetricsHandle, metrics};
 
 /// Libraries that write tokens, keys or whole requests at finer levels: these are not to be had. And one that writes the
 /// same error several times a second for as long as a server is away: `bus` tells what matters of it, once.
-const HELD: [&str; 6] = [
+const HELD: [&str; 7] = [
+    "async_nats=warn",
     "async_nats::connector=off",
     "yup_oauth2=info",
     "web_push=info",

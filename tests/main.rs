@@ -37,6 +37,7 @@ mod outages;
 mod oversize;
 mod paths;
 mod permissions;
+mod permissions_table;
 mod poll;
 mod presence;
 mod presence_faults;

@@ -45,6 +45,7 @@ mod oversize;
 mod partitions;
 mod paths;
 mod permissions;
+mod permissions_table;
 mod poll;
 mod presence;
 mod presence_faults;

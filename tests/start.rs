@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Deployment, process, until};
+use crate::harness::{Broker, Deployment, process, until};
 
 const SERVICES: [&str; 4] = ["connection-0", "connection-1", "message-0", "message-1"];
 
@@ -113,6 +113,19 @@ async fn data_and_tokens_survive_a_restart() {
     assert_eq!(history[0]["server_id"], before["server_id"]);
     assert_eq!(room.users[1].api.say(&room.id, "after").await["seq"], 3);
     deployment.verify().await;
+}
+
+#[tokio::test]
+async fn the_log_of_a_version_without_users_of_nats_is_kept() {
+    let mut deployment = Deployment::start().launch().await;
+    let room = deployment.direct().await;
+    room.users[0].api.say(&room.id, "before").await;
+    let before = Broker::of(&deployment).await.last_entry(&room.id).await;
+    deployment.stop_with(Signal::SIGTERM).await;
+    let accounts = deployment.data().join("nats/jetstream/jetstream");
+    std::fs::rename(accounts.join("PARLEY"), accounts.join("$G")).unwrap();
+    deployment.start_again().await;
+    assert_eq!(Broker::of(&deployment).await.last_entry(&room.id).await, before);
 }
 
 #[tokio::test]

@@ -206,8 +206,10 @@ fn on_event(link: &watch::Sender<Link>, faults: &Faults, event: &Event) {
         }
         // One attempt after the other to connect again fails, several in a second and perhaps for hours.
         Event::ClientError(_) | Event::ServerError(ServerError::AuthorizationViolation) => {
-            let text = event.to_string();
-            if faults.is_new(&text) {
+            let event = event.to_string();
+            // The server that throws us out and the one that does not let us in say the same.
+            let text = event.rsplit("nats: ").next().unwrap_or(&event);
+            if faults.is_new(text) {
                 tracing::error!(error = text, "NATS cannot be connected to; trying on");
             }
         }

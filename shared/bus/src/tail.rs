@@ -148,12 +148,7 @@ async fn consume(bus: &Bus, lane: Lane, reached: &AtomicU64, on: &mut impl FnMut
     };
     let config = push::Config {
         // NATS' permissions of this service are about names: without one, the request could be about any consumer.
-        name: Some(
-            inbox
-                .rsplit('.')
-                .next()
-                .map_or_else(|| inbox.clone(), |own| format!("tail-{own}")),
-        ),
+        name: Some(format!("tail-{}", inbox.rsplit('.').next().unwrap_or_default())),
         deliver_subject: inbox,
         deliver_policy: DeliverPolicy::ByStartSequence {
             start_sequence: position + 1,

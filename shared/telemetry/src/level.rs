@@ -29,6 +29,9 @@ const OURS: [&str; 11] = [
 /// Writes the same error several times a second for as long as a server is away: `bus` tells what matters of it, once.
 const REPEATS: &str = "async_nats::connector";
 
+/// Tells at `info` what `bus` tells in words of its own.
+const TALKATIVE: &str = "async_nats";
+
 /// Longest filter that is taken, in bytes.
 const FILTER_BYTES: usize = 4_096;
 
@@ -152,7 +155,8 @@ fn is_harmless(line: &Metadata<'_>) -> bool {
         return false;
     }
     let from = line.target().split("::").next().unwrap_or_default();
-    *line.level() <= Level::INFO || OURS.contains(&from)
+    let most = if from == TALKATIVE { Level::WARN } else { Level::INFO };
+    *line.level() <= most || OURS.contains(&from)
 }
 
 #[cfg(test)]

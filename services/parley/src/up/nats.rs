@@ -39,7 +39,7 @@ pub(super) async fn start(program: PathBuf, processes: &Processes, data: &DataDi
 
 /// Earlier versions had no account of their own: their streams lie in the folder of NATS' common one.
 fn adopt(data: &DataDir) -> std::io::Result<()> {
-    let accounts = data.join("nats/jetstream");
+    let accounts = data.join("nats/jetstream/jetstream");
     let (before, now) = (accounts.join("$G"), accounts.join("PARLEY"));
     if before.exists() && !now.exists() {
         std::fs::rename(before, now)?;

@@ -144,23 +144,6 @@ async fn killing_up_and_starting_it_again_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_rolling_restart_loses_nothing() {
-    let deployment = launch().await;
-    let storm = Storm::gather(&deployment).await;
-    let faults = async {
-        storm.acked(BETWEEN).await;
-        for name in ["connection-0", "message-0", "connection-1", "message-1"] {
-            let old = deployment.pid(name);
-            process::signal(old, Signal::SIGTERM);
-            deployment.restarted(name, old).await;
-            storm.acked(BETWEEN / 2).await;
-        }
-    };
-    storm.during(faults).await;
-    storm.check().await;
-}
-
-#[tokio::test]
 async fn a_node_that_goes_away_says_so_and_its_clients_resume_elsewhere() {
     let deployment = launch().await;
     let room = deployment.direct().await;

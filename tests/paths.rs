@@ -1,4 +1,4 @@
-//! ARCHITECTURE.md and README.md name paths of this repository: each of them exists.
+//! The pages name paths of this repository: each of them exists.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -27,7 +27,12 @@ fn named(page: &str) -> BTreeSet<String> {
 #[test]
 fn every_path_that_the_pages_name_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for page in ["ARCHITECTURE.md", "README.md"] {
+    for page in [
+        "ARCHITECTURE.md",
+        "README.md",
+        "docs/operators-guide.md",
+        "k8s/README.md",
+    ] {
         let text = std::fs::read_to_string(root.join(page)).unwrap();
         let paths = named(&text);
         assert!(

@@ -83,6 +83,15 @@ impl Api {
         self.call(self.http.get(self.url(path))).await
     }
 
+    /// A GET with headers.
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        let request = self.http.get(self.url(path));
+        let request = headers
+            .iter()
+            .fold(request, |it, (name, value)| it.header(*name, *value));
+        self.call(request).await
+    }
+
     pub async fn post(&self, path: &str, body: &Value) -> Reply {
         self.call(self.http.post(self.url(path)).json(body)).await
     }
@@ -117,7 +126,7 @@ impl Api {
     }
 
     /// A GET whose answer is read bit by bit.
-    pub(super) async fn stream(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
+    pub(super) async fn stream(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Result<reqwest::Response> {
         // One that never ends must outlive the patience for a call.
         let http = reqwest::Client::builder().build().expect("an HTTP client");
         let mut request = http.get(self.url(path));
@@ -128,7 +137,7 @@ impl Api {
             request = request.header(*name, *value);
         }
         let answer = tokio::time::timeout(super::PATIENCE, request.send()).await;
-        answer.expect("an answer in time").expect("an answer")
+        answer.expect("an answer in time")
     }
 
     pub(super) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {

@@ -20,6 +20,19 @@ impl Broker {
         }
     }
 
+    /// Publishes any bytes.
+    pub async fn publish_bytes(&self, subject: String, payload: Vec<u8>) {
+        self.nats.publish(subject, payload.into()).await.expect("it is taken");
+        self.nats.flush().await.expect("it is sent");
+    }
+
+    /// A connection to the server at `HOST:PORT`; `None` while it is not there, or has no JetStream yet.
+    pub async fn at(address: &str) -> Option<Self> {
+        let nats = async_nats::connect(format!("nats://{address}")).await.ok()?;
+        let streams = nats.request("$JS.API.STREAM.NAMES", "".into()).await.ok()?;
+        streams.status.is_none().then_some(Self { nats })
+    }
+
     async fn ask(&self, subject: &str, body: &Value) -> Value {
         let answer = self
             .nats
@@ -81,6 +94,18 @@ impl Broker {
         .await;
     }
 
+    /// The stream that holds a conversation's entries.
+    pub async fn stream_of(&self, conversation: &str) -> String {
+        let filter = json!({"subjects_filter": format!("chat.log.*.{conversation}")});
+        for stream in self.log_streams().await {
+            let info = self.ask(&format!("STREAM.INFO.{stream}"), &filter).await;
+            if info["state"]["subjects"].as_object().is_some_and(|it| !it.is_empty()) {
+                return stream;
+            }
+        }
+        panic!("the log does not know the conversation");
+    }
+
     /// Appends an entry to a conversation's log, as a service of any version might.
     pub async fn append(&self, conversation: &str, entry: &Value) {
         let filter = json!({"subjects_filter": format!("chat.log.*.{conversation}")});
@@ -108,6 +133,12 @@ impl Broker {
         let payload = body.to_string().into();
         let answer = self.nats.request(format!("chat.rpc.{endpoint}"), payload).await;
         serde_json::from_slice(&answer.expect("the service answers").payload).expect("JSON")
+    }
+
+    /// Publishes something on a subject, as a service of any version might.
+    pub async fn publish(&self, subject: &str, body: &Value) {
+        let published = self.nats.publish(subject.to_owned(), body.to_string().into()).await;
+        published.expect("the connection is open");
     }
 
     /// What is published from now on.
@@ -146,6 +177,17 @@ impl Broker {
         let config = self.info(stream).await["config"].clone();
         self.ask(&format!("STREAM.DELETE.{stream}"), &json!({})).await;
         self.ask(&format!("STREAM.CREATE.{stream}"), &config).await;
+    }
+
+    /// Deletes a stream.
+    pub async fn delete(&self, stream: &str) {
+        self.ask(&format!("STREAM.DELETE.{stream}"), &json!({})).await;
+    }
+
+    /// Removes all entries of a subject.
+    pub async fn purge_subject(&self, stream: &str, subject: &str) {
+        self.ask(&format!("STREAM.PURGE.{stream}"), &json!({"filter": subject}))
+            .await;
     }
 
     /// Removes all entries of a stream.

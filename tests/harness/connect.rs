@@ -23,6 +23,7 @@ pub struct Connect {
     resume: Option<String>,
     origin: Option<String>,
     receive_buffer: Option<u32>,
+    headers: Vec<(&'static str, String)>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -44,6 +45,7 @@ impl Connect {
             resume: None,
             origin: None,
             receive_buffer: None,
+            headers: Vec::new(),
         }
     }
 
@@ -91,6 +93,12 @@ impl Connect {
     /// What a browser on that page would say.
     pub fn origin(mut self, origin: &str) -> Self {
         self.origin = Some(origin.into());
+        self
+    }
+
+    /// With one more header of the upgrade.
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.into()));
         self
     }
 
@@ -190,6 +198,9 @@ impl Connect {
         }
         if let Some(origin) = &self.origin {
             request.headers_mut().insert("origin", HeaderValue::try_from(origin)?);
+        }
+        for (name, value) in &self.headers {
+            request.headers_mut().insert(*name, HeaderValue::try_from(value)?);
         }
         Ok(request)
     }

@@ -148,7 +148,10 @@ impl Deployment {
 
     /// Asserts that `parley verify` finds MongoDB equal to the log.
     pub async fn verify(&self) {
-        let output = self.parley(&["verify"]).await;
+        let servers = ["--nats", "--mongodb"].into_iter();
+        let servers = servers.filter_map(|it| Some([it, self.start.option(it)?]));
+        let args: Vec<&str> = ["verify"].into_iter().chain(servers.flatten()).collect();
+        let output = self.parley(&args).await;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         assert_eq!(output.status.code(), Some(0), "parley verify: {out}{err}");
@@ -170,6 +173,11 @@ impl Deployment {
         self.assert_nothing_left(Duration::ZERO);
     }
 
+    /// Adds or changes a setting for the next start.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.start.set_env(name, value);
+    }
+
     /// Ends everything and starts it again on the same data.
     pub async fn restart(&mut self) {
         self.stop_with(Signal::SIGTERM).await;
@@ -187,6 +195,22 @@ impl Deployment {
     pub fn assert_nothing_left(&self, patience: Duration) {
         let left = process::wait_until_none_marked(self.mark(), patience);
         assert!(left.is_empty(), "left running: {left:?}");
+    }
+
+    /// What a service was not allowed to say: none of it, whatever a test does.
+    fn denied(&self) -> Vec<String> {
+        let logs = std::fs::read_dir(self.data().join("logs"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let files = logs.map(|it| it.path()).chain([self.root.join("stderr")]);
+        let text = files.filter_map(|file| std::fs::read(file).ok());
+        text.flat_map(|text| {
+            let text = String::from_utf8_lossy(&text);
+            let lines = text.lines().filter(|it| it.contains("NATS denied a subject"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect()
     }
 
     fn report(&self) {
@@ -230,6 +254,8 @@ impl Drop for Deployment {
             left.is_empty(),
             "left running after SIGTERM: {left:?}; up ended with {exit:?}"
         );
+        let denied = self.denied();
+        assert!(denied.is_empty(), "{}", denied.join("\n"));
         let _ = std::fs::remove_dir_all(&self.root);
     }
 }

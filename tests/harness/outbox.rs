@@ -21,6 +21,14 @@ pub struct Memory {
     pub cursor: Option<String>,
     pub pending: Vec<Pending>,
     pub acked: usize,
+    /// When each acked message was written, and how long it waited for its ack.
+    pub waits: Vec<(Instant, Duration)>,
+    /// The longest time from the first try of a send to its ack, whatever sockets lay between.
+    pub longest: Duration,
+    /// How each socket ended: its close code, if one came.
+    pub ends: Vec<Option<u16>>,
+    /// Rooms whose signals are asked for on each socket.
+    pub watched: Vec<String>,
     /// Errors that no repetition mends.
     pub refused: Vec<Value>,
     /// The highest `seq` of each conversation that came.
@@ -35,7 +43,9 @@ pub struct Pending {
     conversation: String,
     text: String,
     retry: bool,
+    written: Instant,
     due: Instant,
+    since: Instant,
 }
 
 impl Memory {
@@ -50,6 +60,11 @@ impl Memory {
         }
     }
 
+    /// When the message was written that has waited longest for its ack.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.pending.iter().map(|it| it.written).min()
+    }
+
     /// A message to be sent as soon as possible.
     pub fn send(&mut self, conversation: &str, text: String) {
         self.pending.push(Pending {
@@ -57,8 +72,15 @@ impl Memory {
             conversation: conversation.into(),
             text,
             retry: false,
+            written: Instant::now(),
             due: Instant::now(),
+            since: Instant::now(),
         });
+    }
+
+    /// How long each send without an ack waits.
+    pub fn waiting(&self) -> impl Iterator<Item = Duration> {
+        self.pending.iter().map(|it| it.since.elapsed())
     }
 
     /// Records a frame; whether it was `ready`.
@@ -78,9 +100,14 @@ impl Memory {
             }
             "checkpoint" => self.take_cursor(&frame),
             "message:ack" => {
-                let before = self.pending.len();
-                self.pending.retain(|it| frame["client_id"] != it.client_id.as_str());
-                self.acked += before - self.pending.len();
+                let acked = self
+                    .pending
+                    .extract_if(.., |it| frame["client_id"] == it.client_id.as_str());
+                for it in acked {
+                    self.acked += 1;
+                    self.waits.push((it.written, it.written.elapsed()));
+                    self.longest = self.longest.max(it.since.elapsed());
+                }
             }
             "error" if frame["ref"] == MARK => self.marked.clear(),
             "error" => self.on_error(&frame),

@@ -20,6 +20,8 @@ use super::outbox::Memory;
 use super::people::User;
 use super::wait::until;
 
+/// The close code of a node that goes away, also noted where the app leaves first, as it was asked to.
+pub const DRAINING: u16 = 1001;
 /// A socket from which nothing comes for this long, in spite of pings, is given up.
 const SILENCE_PATIENCE: Duration = Duration::from_secs(4);
 const PING_EVERY: Duration = Duration::from_millis(500);
@@ -34,6 +36,7 @@ struct State {
     connect: Connect,
     nodes: usize,
     work: Notify,
+    subscribe: Notify,
     memory: Mutex<Memory>,
 }
 
@@ -46,6 +49,7 @@ impl Reliable {
             connect: user.socket().device(&client_id()),
             nodes: user.nodes().len(),
             work: Notify::new(),
+            subscribe: Notify::new(),
             memory: Mutex::new(Memory::of(&user.id)),
         });
         let task = tokio::spawn(Arc::clone(&state).run(first_node));
@@ -71,6 +75,42 @@ impl Reliable {
     /// How many messages were acked.
     pub fn acked(&self) -> usize {
         self.state.memory.lock().unwrap().acked
+    }
+
+    /// Whether all messages are acked that were written before.
+    pub fn is_acked_before(&self, time: Instant) -> bool {
+        self.state.memory.lock().unwrap().oldest().is_none_or(|it| it >= time)
+    }
+
+    /// How long those messages waited for their acks that were written since then.
+    pub fn waits_since(&self, since: Instant) -> Vec<Duration> {
+        let memory = self.state.memory.lock().unwrap();
+        let waits = memory.waits.iter().filter(|it| it.0 >= since);
+        waits.map(|it| it.1).collect()
+    }
+
+    /// The longest time that a send waited for its ack so far, one that still waits included.
+    pub fn longest_unanswered(&self) -> Duration {
+        let memory = self.state.memory.lock().unwrap();
+        memory.waiting().fold(memory.longest, Duration::max)
+    }
+
+    /// The close codes of its sockets so far, in order; none where the connection broke or the app left by itself.
+    pub fn ends(&self) -> Vec<Option<u16>> {
+        self.state.memory.lock().unwrap().ends.clone()
+    }
+
+    /// Asks for the signals of a room, on this socket and all later ones.
+    pub fn watch(&self, room: &str) {
+        self.state.memory.lock().unwrap().watched.push(room.to_owned());
+        self.state.subscribe.notify_one();
+    }
+
+    /// The frames of a type so far, of all sockets.
+    pub fn frames(&self, kind: &str) -> Vec<Value> {
+        let memory = self.state.memory.lock().unwrap();
+        let frames = memory.view.sockets.iter().flat_map(|it| &it.frames);
+        frames.filter(|it| it["type"] == kind).cloned().collect()
     }
 
     /// Waits until everything is acked.
@@ -146,8 +186,19 @@ impl State {
             let opened = tokio::time::timeout(Duration::from_secs(2), connect.upgrade()).await;
             if let Ok(Ok(stream)) = opened {
                 let sockets = self.memory.lock().unwrap().view.sockets.len();
-                self.session(stream, connect.auth_frame(), resume).await;
-                let got_on = self.memory.lock().unwrap().view.sockets.len() > sockets;
+                let mut back_at = None;
+                let end = self.session(stream, connect.auth_frame(), resume, &mut back_at).await;
+                let got_on = {
+                    let mut memory = self.memory.lock().unwrap();
+                    memory.ends.push(end);
+                    memory.view.sockets.len() > sockets
+                };
+                if let Some(at) = back_at {
+                    // Asked to come back then: the node knows how many others do.
+                    tokio::time::sleep_until(at).await;
+                    backoff = Duration::from_millis(50);
+                    continue;
+                }
                 backoff = if got_on { Duration::from_millis(50) } else { backoff };
             }
             let jitter = rand::rng().random_range(0..50);
@@ -156,11 +207,15 @@ impl State {
         }
     }
 
-    /// One socket's life.
-    async fn session(&self, mut stream: Stream, auth: Value, resume: Option<String>) {
-        if stream.send(Message::text(auth.to_string())).await.is_err() {
-            return;
-        }
+    /// One socket's life, and its close code. `back_at`: when the server asked the app to come back.
+    async fn session(
+        &self,
+        mut stream: Stream,
+        auth: Value,
+        resume: Option<String>,
+        back_at: &mut Option<tokio::time::Instant>,
+    ) -> Option<u16> {
+        stream.send(Message::text(auth.to_string())).await.ok()?;
         let mut timer = tokio::time::interval(PING_EVERY);
         let mut heard = Instant::now();
         let mut ready = false;
@@ -169,23 +224,45 @@ impl State {
                 message = stream.next() => match message {
                     Some(Ok(Message::Text(text))) => {
                         heard = Instant::now();
-                        let frame = serde_json::from_str(&text).expect("the server sends JSON");
-                        ready |= self.memory.lock().unwrap().on_frame(frame, &resume);
+                        let frame: Value = serde_json::from_str(&text).expect("the server sends JSON");
+                        if frame["type"] == "draining" {
+                            let pause = Duration::from_millis(frame["reconnect_after_ms"].as_u64()?);
+                            *back_at = Some(tokio::time::Instant::now() + pause);
+                        }
+                        if self.memory.lock().unwrap().on_frame(frame, &resume) {
+                            ready = true;
+                            self.subscribe.notify_one();
+                        }
                     }
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                    Some(Ok(Message::Close(close))) => return close.map(|it| it.code.into()),
+                    Some(Err(_)) | None => return None,
                     Some(Ok(_)) => heard = Instant::now(),
                 },
                 () = self.work.notified() => {}
+                () = tokio::time::sleep_until(back_at.unwrap_or_else(tokio::time::Instant::now)), if back_at.is_some() => {
+                    return Some(DRAINING);
+                }
+                () = self.subscribe.notified(), if ready => self.ask_for_signals(&mut stream).await.ok()?,
                 _ = timer.tick() => {
                     if heard.elapsed() > SILENCE_PATIENCE || (ready && self.on_tick(&mut stream).await.is_err()) {
-                        return;
+                        return None;
                     }
                 }
             }
-            if ready && self.send_due(&mut stream).await.is_err() {
-                return;
+            // What is sent to a node that goes away may be read by nobody.
+            if ready && back_at.is_none() {
+                self.send_due(&mut stream).await.ok()?;
             }
         }
+    }
+
+    async fn ask_for_signals(&self, stream: &mut Stream) -> Result<(), ()> {
+        let rooms = self.memory.lock().unwrap().watched.clone();
+        for room in rooms {
+            let frame = json!({"type": "subscribe", "conversation_id": room});
+            stream.feed(Message::text(frame.to_string())).await.map_err(drop)?;
+        }
+        stream.flush().await.map_err(drop)
     }
 
     /// Pings, and marks what has come meanwhile as read.

@@ -40,14 +40,24 @@ impl Sse {
 
     /// The same with another path or query.
     pub async fn open_path(api: &Api, path: &str, last_event_id: Option<&str>) -> Self {
+        let opened = Self::try_open_path(api, path, last_event_id).await;
+        opened.unwrap_or_else(|error| panic!("GET {path}: {error:?}"))
+    }
+
+    /// Opens it at a node that may not be there.
+    pub async fn try_open(api: &Api, last_event_id: Option<&str>) -> reqwest::Result<Self> {
+        Self::try_open_path(api, "/v1/events", last_event_id).await
+    }
+
+    async fn try_open_path(api: &Api, path: &str, last_event_id: Option<&str>) -> reqwest::Result<Self> {
         let mut headers = vec![("accept", "text/event-stream")];
         headers.extend(last_event_id.map(|it| ("last-event-id", it)));
         let since = last_event_id.is_none().then(now);
-        let answer = api.stream(path, &headers).await;
+        let answer = api.stream(path, &headers).await?;
         let frames = Arc::new(Frames::new("the event stream".into()));
         let ids = Arc::default();
         let (reading, gate) = watch::channel(true);
-        Self {
+        Ok(Self {
             status: answer.status().as_u16(),
             headers: answer.headers().clone(),
             reader: tokio::spawn(read(answer, Arc::clone(&frames), Arc::clone(&ids), gate)),
@@ -55,7 +65,7 @@ impl Sse {
             since,
             ids,
             reading,
-        }
+        })
     }
 
     /// A header of the answer, empty if absent.

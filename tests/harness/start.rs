@@ -77,6 +77,12 @@ impl Start {
         self
     }
 
+    /// The value of an option that was given as two arguments.
+    pub(super) fn option(&self, name: &str) -> Option<&str> {
+        let at = self.args.iter().position(|it| it == name)?;
+        self.args.get(at + 1).map(String::as_str)
+    }
+
     /// Adds or changes a setting for the next start.
     pub fn set_env(&mut self, name: &str, value: &str) {
         self.env.retain(|(it, _)| it != name);

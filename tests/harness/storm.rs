@@ -9,11 +9,12 @@ use rand::seq::IndexedRandom;
 use serde_json::Value;
 
 use super::deployment::Deployment;
+use super::follower::Follower;
 use super::frames::is_durable;
 use super::groups::Change;
 use super::invariants::{Stored, View, assert_all_hold};
 use super::people::User;
-use super::reliable::Reliable;
+use super::reliable::{DRAINING, Reliable};
 use super::wait::until;
 
 /// How long it may take, once every process is back and answers, until every app has all its acks, all events and all
@@ -23,6 +24,20 @@ const RECOVERY: Duration = Duration::from_secs(25);
 /// Forty bursts a second: whatever dies, dies with work in its hands.
 const BURST: u32 = 10;
 
+/// Users who are always there.
+const FEW: usize = 5;
+
+/// Those who are there beside the five.
+#[derive(Clone, Copy)]
+pub struct Crowd {
+    /// Users with an app each, in one large group.
+    pub sockets: usize,
+    /// Event streams of the first of them.
+    pub streams: usize,
+    /// Messages of a burst, of all.
+    pub sends_per_tick: u32,
+}
+
 /// Between two changes of who is in the club.
 const CHANGE_EVERY: Duration = Duration::from_millis(150);
 
@@ -31,9 +46,12 @@ pub struct Storm<'a> {
     deployment: &'a Deployment,
     users: Vec<User>,
     apps: Vec<(usize, Reliable)>,
+    followers: Vec<(usize, Follower)>,
     rooms: Vec<StormRoom>,
     /// Of the first user, who is in every room: from before everything.
     origin: String,
+    /// Messages at once.
+    burst: u32,
 }
 
 struct StormRoom {
@@ -48,20 +66,44 @@ impl<'a> Storm<'a> {
     /// Five users, the first with two devices; one group of all, one of three, a direct conversation, and a club of which
     /// two stay and three come and go.
     pub async fn gather(deployment: &'a Deployment) -> Self {
+        let nobody = Crowd {
+            sockets: 0,
+            streams: 0,
+            sends_per_tick: BURST,
+        };
+        Self::gather_with(deployment, nobody).await
+    }
+
+    /// The same with a crowd in a group of its own, which the first user is in, too. Everybody watches who is online.
+    pub async fn gather_with(deployment: &'a Deployment, crowd: Crowd) -> Self {
         let users = deployment.users(["ann", "bob", "eve", "joe", "kim"]).await;
-        let users: Vec<User> = users.into();
+        let mut users: Vec<User> = users.into();
+        users.extend(join_all((0..crowd.sockets).map(|_| deployment.user("guest"))).await);
         let origin = users[0].connect().await.settled_cursor().await;
         let mut apps = Vec::new();
-        for (node, user) in [0, 0, 1, 2, 3, 4].into_iter().enumerate() {
+        for (node, user) in [0].into_iter().chain(0..users.len()).enumerate() {
             apps.push((user, Reliable::start(&users[user], node).await));
+        }
+        let mut followers = Vec::new();
+        for user in FEW..FEW + crowd.streams.min(crowd.sockets) {
+            followers.push((user, Follower::start(&users[user], user).await));
         }
         let mut storm = Self {
             deployment,
             users,
             apps,
+            followers,
             rooms: Vec::new(),
             origin,
+            burst: crowd.sends_per_tick,
         };
+        if crowd.sockets > 0 {
+            let guests: Vec<usize> = [0].into_iter().chain(FEW..storm.users.len()).collect();
+            storm.found(&guests, &guests).await;
+            let room = storm.rooms[0].id.clone();
+            let here = storm.apps.iter().filter(|(user, _)| guests.contains(user));
+            here.for_each(|(_, app)| app.watch(&room));
+        }
         storm.found(&[0, 1, 2, 3, 4], &[0, 1, 2, 3, 4]).await;
         storm.found(&[2, 0, 3], &[2, 0, 3]).await;
         let pair = storm.users[1].api.direct(&storm.users[0].id).await;
@@ -72,6 +114,12 @@ impl<'a> Storm<'a> {
         });
         storm.found(&[0, 2, 3], &[0, 2]).await;
         storm
+    }
+
+    /// So many messages at once instead of ten: for servers that write each of them to three disks.
+    pub fn in_bursts_of(mut self, burst: u32) -> Self {
+        self.burst = burst;
+        self
     }
 
     async fn found(&mut self, founders: &[usize], talkers: &[usize]) {
@@ -101,7 +149,7 @@ impl<'a> Storm<'a> {
             if over.load(Ordering::Relaxed) {
                 return;
             }
-            (0..BURST).for_each(|number| self.send_one(burst * BURST + number));
+            (0..self.burst).for_each(|number| self.send_one(burst * self.burst + number));
         }
     }
 
@@ -121,7 +169,7 @@ impl<'a> Storm<'a> {
     /// tells.
     async fn come_and_go(&self, over: &AtomicBool) {
         let club = self.rooms.last().expect("the club is the last");
-        let guests: Vec<usize> = (0..self.users.len()).filter(|it| !club.talkers.contains(it)).collect();
+        let guests: Vec<usize> = (0..FEW).filter(|it| !club.talkers.contains(it)).collect();
         let owner = &self.users[club.founders[0]];
         for number in 0.. {
             tokio::time::sleep(CHANGE_EVERY).await;
@@ -146,8 +194,54 @@ impl<'a> Storm<'a> {
         until(&format!("{more} more acks"), RECOVERY, reached).await;
     }
 
+    /// Waits until all is acked that was written before this was called.
+    pub async fn settled(&self) {
+        let now = Instant::now();
+        until("all that was written to be acked", RECOVERY * 2, async || {
+            self.apps.iter().all(|(_, app)| app.is_acked_before(now)).then_some(())
+        })
+        .await;
+    }
+
+    /// How long all messages waited for their acks that were written since then, the shortest wait first.
+    pub fn waits_since(&self, since: Instant) -> Vec<Duration> {
+        let mut waits: Vec<Duration> = self.apps.iter().flat_map(|(_, app)| app.waits_since(since)).collect();
+        waits.sort();
+        waits
+    }
+
     pub fn total_acked(&self) -> usize {
         self.apps.iter().map(|(_, app)| app.acked()).sum()
+    }
+
+    pub fn users(&self) -> &[User] {
+        &self.users
+    }
+
+    /// The longest time that any send waited for its ack.
+    pub fn longest_unanswered(&self) -> Duration {
+        let waits = self.apps.iter().map(|(_, app)| app.longest_unanswered());
+        waits.max().unwrap_or_default()
+    }
+
+    /// Every socket that ended was asked to go before.
+    pub fn assert_nobody_was_cut_off(&self) {
+        let ends: Vec<Option<u16>> = self.apps.iter().flat_map(|(_, app)| app.ends()).collect();
+        println!("{} sockets were asked to go", ends.len());
+        assert!(
+            !ends.is_empty() && ends.iter().all(|it| *it == Some(DRAINING)),
+            "{ends:?}"
+        );
+    }
+
+    /// Nobody was told that anybody is offline.
+    pub fn assert_nobody_flickered(&self) {
+        let told: Vec<Value> = self.apps.iter().flat_map(|(_, app)| app.frames("presence")).collect();
+        let offline: Vec<&Value> = told.iter().filter(|it| it["status"] == "offline").collect();
+        let listed: usize = self.apps.iter().map(|(_, app)| app.frames("subscribed").len()).sum();
+        println!("{listed} subscriptions, {} statuses told", told.len());
+        assert!(listed >= self.users.len(), "everybody in the group watches it");
+        assert!(offline.is_empty(), "{offline:?}");
     }
 
     /// Waits until everything is back and all is calm, and checks everything.
@@ -161,6 +255,14 @@ impl<'a> Storm<'a> {
         let left = || deadline.saturating_duration_since(Instant::now());
         join_all(self.apps.iter().map(|(_, app)| app.all_acked(left()))).await;
         let mut stored = self.logs().await;
+        join_all(self.followers.iter().map(async |(user, follower)| {
+            for (room, stored) in self.rooms.iter().zip(&stored) {
+                if let Some(last) = stored.visible(&self.users[*user].id).pop_last() {
+                    follower.caught_up(&room.id, last, left()).await;
+                }
+            }
+        }))
+        .await;
         join_all(self.apps.iter().map(async |(user, app)| {
             for (room, stored) in self.rooms.iter().zip(&stored) {
                 self.assert_caught_up(*user, app, room, stored, left()).await;
@@ -172,7 +274,13 @@ impl<'a> Storm<'a> {
             stored.forwards = api.history_forwards(&stored.conversation, 200).await;
             stored.backwards = api.history_backwards(&stored.conversation, 37).await;
         }
-        let views: Vec<View> = self.apps.into_iter().map(|(_, app)| app.finish()).collect();
+        let followed = self.followers.into_iter().map(|(_, it)| it.finish());
+        let views: Vec<View> = self
+            .apps
+            .into_iter()
+            .map(|(_, app)| app.finish())
+            .chain(followed)
+            .collect();
         println!("{}", summary(&views));
         assert_all_hold(&views, &stored);
         self.deployment.verify().await;

@@ -1,5 +1,6 @@
 //! The connection service put together: the hub and its tails, the listener, the drain.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,19 +20,16 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::api::UserLimits;
+use crate::drain::Drain;
 use crate::hub::Hub;
 use crate::marks::{self, MarkWriter};
 use crate::room::{self, report::Reporter};
 use crate::session::Session;
 use crate::token::Verifier;
-use crate::{api, listener};
+use crate::{api, listener, timeline};
 
-/// Clients are asked to come back within this time of a drain, each at its own moment.
-pub const DRAIN_SPREAD: Duration = Duration::from_secs(2);
-/// A draining socket's sends under way have this long to be answered.
-pub const DRAIN_SOCKET: Duration = Duration::from_secs(4);
-/// After this the process leaves, whoever is still there.
-const DRAIN_MOST: Duration = Duration::from_secs(7);
+/// For the last answers and reports to go out.
+const FLUSH: Duration = Duration::from_secs(1);
 /// Sends that the message service has not answered: about what it takes in a second on a small machine.
 const SENDS_UNANSWERED: usize = 2_048;
 /// Receipts that it has not answered: in large groups it lets each watermark rest for half a second.
@@ -58,6 +56,8 @@ pub struct App {
     pub marks: MarkWriter,
     /// Send limits of users over HTTP.
     pub http_sends: Mutex<UserLimits>,
+    /// Whether this node goes away.
+    pub drain: Drain,
 }
 
 /// See [`App`].
@@ -132,7 +132,7 @@ impl App {
 pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     let secret = config.auth.secret()?;
     let verifier = Verifier::new(&secret, &config.auth.issuer, &config.auth.audience);
-    let ready = Readiness::new(&["nats", "log"]);
+    let ready = Readiness::new(&["nats", "log", "open"]);
     let last = Shutdown::new();
     let tasks = Tasks::new(shutdown.clone());
     tasks.spawn("admin", lifecycle::admin::serve(admin, ready.clone(), last.clone()));
@@ -155,6 +155,7 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
         .await
         .map_err(anyhow::Error::msg)
         .context("subscribing to answers")?;
+    tasks.spawn("link", watch_link(bus.clone(), ready.clone(), last.clone()));
     let log = Log::new(bus, config.stream.partitions);
     let (hub, ends) = Hub::new(log, config.connection.memory_mib, config.stream.max_age)
         .await
@@ -188,18 +189,32 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
         reporter: Reporter::new(),
         marks,
         http_sends,
+        drain: Drain::default(),
     });
     let lease = config.presence.lease;
+    let name = node_name(listener.local_addr()?, app.reporter.node());
+    tasks.spawn("timeline", timeline::run(app.clone(), name, last.clone()));
     let marking = marks::run(app.hub.log.bus().clone(), waiting_marks, last.clone());
     tasks.spawn("marks", marking);
     tasks.spawn("reports", room::report::run(app.clone(), lease, last.clone()));
     tasks.spawn("signals", room::signals::run(app.clone(), last.clone()));
     tasks.spawn("comparison", room::signals::compare(app.clone(), last.clone()));
-    listener::serve(listener, api::router(app.clone()), shutdown.clone()).await;
-    ready.set("log", false);
-    drain(&app).await;
+    ready.set("open", true);
+    let closing = Shutdown::new();
+    let notice = async {
+        shutdown.triggered().await;
+        ready.set("open", false);
+        tokio::time::sleep(Duration::from_millis(config.connection.drain_delay_ms)).await;
+        closing.trigger();
+    };
+    let listening = listener::serve(listener, api::router(app.clone()), &app.drain.tasks, closing.clone());
+    tokio::join!(listening, notice);
+    let window = Duration::from_millis(config.connection.drain_window_ms);
+    app.drain.run(&app, window).await;
     last.trigger();
-    tasks.wait().await
+    let ended = tasks.wait().await;
+    let _ = tokio::time::timeout(FLUSH, app.hub.log.bus().client.flush()).await;
+    ended
 }
 
 /// Waits until the message service has made the log, however long it takes to come; for NATS itself only as long as is
@@ -224,6 +239,15 @@ async fn the_log(bus: &Bus, config: &Config, shutdown: &Shutdown) -> Result<(), 
     Ok(())
 }
 
+/// What an operator knows this node as: where it listens, or in a container, where that says nothing, its host's name.
+fn node_name(listens_at: SocketAddr, id: &str) -> String {
+    if !listens_at.ip().is_unspecified() {
+        return listens_at.to_string();
+    }
+    let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+    host.unwrap_or_else(|| format!("node {id}"))
+}
+
 /// Waits until the directory holds all memberships: a client that came before would not be sent what is his. The
 /// message service makes it whole, at its start and whenever it was lost.
 async fn whole_directory(bus: &Bus, shutdown: &Shutdown) {
@@ -232,6 +256,18 @@ async fn whole_directory(bus: &Bus, shutdown: &Shutdown) {
         tokio::select! {
             () = shutdown.triggered() => {}
             () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+    }
+}
+
+/// Says whether NATS is there: a node without it sends and delivers nothing, and new clients are better off elsewhere.
+async fn watch_link(bus: Bus, ready: Readiness, last: Shutdown) -> anyhow::Result<()> {
+    let mut link = bus.link();
+    loop {
+        ready.set("nats", link.borrow_and_update().up);
+        tokio::select! {
+            changed = link.changed() => if changed.is_err() { return Ok(()) },
+            () = last.triggered() => return Ok(()),
         }
     }
 }
@@ -247,17 +283,6 @@ fn spawn_tails(tasks: &Tasks, hub: &Arc<Hub>, last: &Shutdown) {
             }
             Ok(())
         });
-    }
-}
-
-async fn drain(app: &App) {
-    let sessions = app.hub.sessions();
-    tracing::info!(sessions = sessions.len(), "draining");
-    sessions.iter().for_each(|session| session.drain());
-    drop(sessions);
-    let deadline = Instant::now() + DRAIN_MOST;
-    while app.hub.session_count() > 0 && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -4,11 +4,13 @@
 
 mod api;
 mod app;
+mod drain;
 mod hub;
 mod listener;
 mod marks;
 mod room;
 mod session;
+mod timeline;
 mod token;
 
 use std::pin::Pin;

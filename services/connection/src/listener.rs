@@ -11,6 +11,7 @@ use lifecycle::Shutdown;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::session::handshake::AUTHENTICATE;
@@ -26,8 +27,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy)]
 pub struct AcceptedAt(pub Instant);
 
-/// Accepts until `shutdown` fires. Connections go on: sessions are drained by the hub, requests end by themselves.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
+/// Accepts until `shutdown` fires; whoever connects then is refused, which a load balancer takes as a reason to try
+/// another node. Connections go on, as `tasks`: sessions are told to go, requests end by themselves.
+pub async fn serve(listener: TcpListener, router: Router, tasks: &TaskTracker, shutdown: Shutdown) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -36,7 +38,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
         match accepted {
             Ok((stream, _)) => {
                 metrics::counter!("parley_connections_accepted_total").increment(1);
-                tokio::spawn(serve_connection(stream, router.clone(), shutdown.clone()));
+                tasks.spawn(serve_connection(stream, router.clone(), shutdown.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::service::Service;
 use crate::store::{Store, StoreError};
-use crate::{projector, rebuild};
+use crate::{projector, rebuild, timeline};
 
 /// Requests under way at once, of each kind; more wait in NATS.
 const SENDS_MOST: usize = 1_024;
@@ -28,8 +28,14 @@ const READS_MOST: usize = 64;
 const AUDIENCES_MOST: usize = 256;
 /// Each is many queries; whoever reads history shares MongoDB's connections with them.
 const COUNTS_MOST: usize = 4;
+/// Only operators ask for them.
+const TIMELINES_MOST: usize = 4;
 /// How long a drain waits for requests under way.
 const GRACE: Duration = Duration::from_secs(4);
+/// How long it waits for the projectors' last batches after that; what is not acked then comes again elsewhere. A stopped
+/// replica is gone after [`GRACE`] + [`DRAIN`] + [`FLUSH`], seven seconds, at the latest.
+const DRAIN: Duration = Duration::from_secs(2);
+const FLUSH: Duration = Duration::from_secs(1);
 /// How often the streams' identities are compared with those known.
 const WATCH: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(200);
@@ -43,17 +49,34 @@ pub async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyh
     // Probes are answered until everything else has ended.
     let last = Shutdown::new();
     let probes = Tasks::new(shutdown.clone());
-    probes.spawn("admin", admin::serve(admin, readiness.clone(), last.clone()));
+    let started = timeline::http::Started::default();
+    let routes = timeline::http::routes(started.clone());
+    probes.spawn(
+        "admin",
+        admin::serve_with(admin, readiness.clone(), routes, last.clone()),
+    );
     let tasks = Tasks::new(shutdown.clone());
+    let mut bus = None;
     let served = tokio::select! {
-        started = start(&config, &readiness) => match started {
-            Ok(service) => serve(service, &readiness, &tasks, &shutdown).await,
+        service = start(&config, &readiness) => match service {
+            Ok(service) => {
+                let service = started.get_or_init(|| service).clone();
+                bus = Some(service.log.bus().clone());
+                serve(service, &readiness, &tasks, &shutdown).await
+            }
             Err(error) => Err(error),
         },
         () = shutdown.triggered() => Ok(()),
     };
     shutdown.trigger();
-    let ended = tasks.wait().await;
+    let ended = tokio::time::timeout(DRAIN, tasks.wait()).await.unwrap_or_else(|_| {
+        tracing::warn!("MongoDB takes too long: another replica projects what is in hand here");
+        Ok(())
+    });
+    if let Some(bus) = bus {
+        // The last acks: what is not acked is projected again.
+        let _ = tokio::time::timeout(FLUSH, bus.client.flush()).await;
+    }
     last.trigger();
     served.and(ended).and(probes.wait().await)
 }
@@ -170,6 +193,7 @@ async fn endpoints(service: &Service) -> Result<Server, String> {
     server.endpoint(ROOMS_MOST, endpoint!(service, room)).await?;
     server.endpoint(AUDIENCES_MOST, endpoint!(service, audience)).await?;
     server.endpoint(COUNTS_MOST, endpoint!(service, unread)).await?;
+    server.endpoint(TIMELINES_MOST, endpoint!(service, timeline)).await?;
     server.endpoint(READS_MOST, endpoint!(service, conversation)).await?;
     server.endpoint(READS_MOST, endpoint!(service, conversations)).await?;
     server.endpoint(READS_MOST, endpoint!(service, history)).await?;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Bus, Lane, Log};
+use bus::{Bus, Lane, Log, streams};
 use serde::Deserialize;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
@@ -129,9 +129,18 @@ impl Floor {
                 tokio::time::sleep(PACE_AWAY).await;
                 continue;
             };
-            let drained = num_pending == 0 && num_ack_pending == 0;
+            let mut floor = floor.stream_seq;
+            let mut drained = num_pending == 0 && num_ack_pending == 0;
+            if drained && self.bus.is_clustered() {
+                // The consumer's leader counts what its own copy of the stream holds, which may be behind the stream's leader:
+                // that nothing is left proves nothing. What the floor never passes is only what is kept no more.
+                drained = false;
+                if let Ok(Some(state)) = streams::state(&self.bus, &lane.stream()).await {
+                    floor = floor.max(state.first.saturating_sub(1));
+                }
+            }
             place.known.send_modify(|known| {
-                known.floor = floor.stream_seq;
+                known.floor = floor;
                 known.drained_at = drained.then_some(asked_at).or(known.drained_at);
             });
             tokio::time::sleep(PACE).await;

@@ -18,6 +18,7 @@ mod receipts;
 mod send;
 mod service;
 pub mod store;
+mod timeline;
 pub mod verify;
 
 use std::pin::Pin;

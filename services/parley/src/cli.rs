@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, chat, fake_push, push, service, setup, token, up, verify};
+use crate::{bench, chat, fake_push, push, service, setup, token, trace, up, verify};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -30,6 +30,8 @@ enum Command {
     Chat(chat::Options),
     /// Compare the log of a running deployment with MongoDB
     Verify(verify::Options),
+    /// Tell what became of a message: accepted, logged, projected, delivered, confirmed, read, pushed or not and why
+    Trace(trace::Options),
     /// Look after push notifications: decisions, dead letters, what phones would show
     Push(push::Options),
     /// Prepare a deployment in containers: keys, MongoDB's replica set
@@ -56,6 +58,7 @@ pub fn run() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
+        Command::Trace(options) => trace::run(&options),
         Command::Push(options) => push::run(&options),
         Command::Setup(options) => setup::run(&options),
         Command::FakePush(options) => return fake_push::run(&options),

@@ -14,6 +14,7 @@ pub mod servers;
 mod service;
 mod setup;
 pub mod token;
+mod trace;
 pub mod up;
 pub mod verify;
 

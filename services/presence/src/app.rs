@@ -7,7 +7,7 @@ use anyhow::Context;
 use bus::rpc::Server;
 use bus::subjects::PRESENCE_SERVICE;
 use bus::{Bus, streams};
-use config::{Config, ConfigError};
+use config::Config;
 use lifecycle::{Readiness, Shutdown, Tasks, Unavailable, admin};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -22,14 +22,19 @@ const STATUSES_MOST: usize = 128;
 const SESSIONS_MOST: usize = 128;
 /// Entries of the bucket that wait for the loop.
 const BUCKET_QUEUE: usize = 1_024;
-/// How long a drain waits for requests under way.
+/// How long a drain waits for requests under way. A stopped replica is gone after [`GRACE`] + [`DRAIN`] + [`FLUSH`], four
+/// seconds, at the latest.
 const GRACE: Duration = Duration::from_secs(2);
+/// For what is to be stored yet.
+const DRAIN: Duration = Duration::from_secs(1);
+/// For the last words: that this replica has taken leave.
+const FLUSH: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(200);
 
 /// Runs the service until the shutdown: `admin` is the private listener for probes and metrics.
 ///
 /// # Errors
-/// [`ConfigError`] and [`Unavailable`] at the start; afterwards only when a part of the service crashes.
+/// [`config::ConfigError`] and [`Unavailable`] at the start; afterwards only when a part of the service crashes.
 pub(crate) async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     let readiness = Readiness::new(&["nats", "statuses", "nodes", "endpoints"]);
     // Probes are answered until everything else has ended.
@@ -39,16 +44,26 @@ pub(crate) async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) 
     // The loop goes on until the requests under way are answered.
     let end = Shutdown::new();
     let tasks = Tasks::new(shutdown.clone());
+    let mut bus = None;
     let served = tokio::select! {
         started = start(&config, &readiness) => match started {
-            Ok(service) => serve(Arc::new(service), &readiness, &tasks, &shutdown, &end).await,
+            Ok(service) => {
+                bus = Some(service.bus.clone());
+                serve(Arc::new(service), &readiness, &tasks, &shutdown, &end).await
+            }
             Err(error) => Err(error),
         },
         () = shutdown.triggered() => Ok(()),
     };
     shutdown.trigger();
     end.trigger();
-    let ended = tasks.wait().await;
+    let ended = tokio::time::timeout(DRAIN, tasks.wait()).await.unwrap_or_else(|_| {
+        tracing::warn!("NATS takes too long to store when users were last seen");
+        Ok(())
+    });
+    if let Some(bus) = bus {
+        let _ = tokio::time::timeout(FLUSH, bus.client.flush()).await;
+    }
     last.trigger();
     served.and(ended).and(probes.wait().await)
 }

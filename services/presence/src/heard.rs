@@ -95,7 +95,7 @@ fn decode<T: DeserializeOwned>(message: &Message, what: &'static str) -> Option<
     serde_json::from_slice(&message.payload)
         .inspect_err(|error| {
             metrics::counter!("parley_unreadable_total", "what" => what).increment(1);
-            tracing::warn!(%error, subject = %message.subject, "skipped an unreadable message");
+            tracing::warn!(error = %protocol::Quiet(error), subject = %message.subject, "skipped an unreadable message");
         })
         .ok()
 }

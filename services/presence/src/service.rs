@@ -269,6 +269,7 @@ mod tests {
             user_id: UserId::parse(&number.to_string()).unwrap(),
             dnd: false,
             devices: devices(number),
+            lately: false,
         };
         let mut connections = Connections {
             users: (0..200).map(user).collect(),

@@ -48,7 +48,7 @@ fn visible(service: &Service, payload: &[u8]) -> Option<Signal> {
     let signal: Signal = serde_json::from_slice(payload)
         .inspect_err(|error| {
             metrics::counter!("parley_unreadable_total", "what" => "typing").increment(1);
-            tracing::debug!(%error, "skipped an unreadable signal");
+            tracing::debug!(error = %protocol::Quiet(error), "skipped an unreadable signal");
         })
         .ok()?;
     let Signal::Typing { user_id, .. } = &signal else {

@@ -19,9 +19,12 @@ use crate::{badges, jobs, notifications, planner};
 
 /// Requests under way at once, of each kind; more wait in NATS.
 const REQUESTS_MOST: usize = 128;
+/// Readings of timelines: only operators ask for them.
+const FATES_MOST: usize = 4;
 /// How long a drain waits for requests under way.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long it waits for pushes under way; what is not done then comes again elsewhere.
+/// How long it waits for pushes under way; what is not done then comes again elsewhere. A stopped replica is gone after
+/// [`GRACE`] + [`DRAIN`] + [`FLUSH`], eight seconds, at the latest.
 const DRAIN: Duration = Duration::from_secs(5);
 const FLUSH: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(200);
@@ -167,6 +170,7 @@ async fn endpoints(service: &Arc<Service>) -> Result<Server, String> {
     server.endpoint(REQUESTS_MOST, endpoint!(service, devices)).await?;
     server.endpoint(REQUESTS_MOST, endpoint!(service, remove)).await?;
     server.endpoint(REQUESTS_MOST, endpoint!(service, info)).await?;
+    server.endpoint(FATES_MOST, endpoint!(service, fates)).await?;
     let bus = service.bus.clone();
     server
         .endpoint(REQUESTS_MOST, move |request| {

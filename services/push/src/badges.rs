@@ -7,9 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::{AckKind, Message as Entry};
 use bus::Lane;
+use bus::pull::Pull;
 use bus::write::write_all;
 use futures_util::StreamExt;
 use lifecycle::Shutdown;
@@ -19,7 +19,7 @@ use protocol::{ConversationId, Refusal, Timestamp, UserId, envelope};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::jobs::{Job, Task, VERSION};
-use crate::planner::{ACK_WAIT, consumer};
+use crate::planner::{ACK_WAIT, consumer, hand_over};
 use crate::service::Service;
 use crate::unread::unread;
 use crate::users::User;
@@ -57,11 +57,12 @@ pub(crate) async fn run(service: Arc<Service>, shutdown: Shutdown) -> anyhow::Re
     while !shutdown.is_triggered() {
         let mut link = service.bus.link();
         let reason = tokio::select! {
-            reason = follow(&service, &mut told) => reason,
+            reason = follow(&service, &mut told, &shutdown) => reason,
             _ = link.changed() => "the link changed".to_owned(),
-            // What is in hand comes again elsewhere.
-            () = shutdown.triggered() => return Ok(()),
         };
+        if shutdown.is_triggered() {
+            break;
+        }
         tracing::info!(reason, "following readings again");
         tokio::select! {
             () = shutdown.triggered() => {}
@@ -72,7 +73,7 @@ pub(crate) async fn run(service: Arc<Service>, shutdown: Shutdown) -> anyhow::Re
 }
 
 /// Until something is doubtful, and says what.
-async fn follow(service: &Service, told: &mut HashMap<UserId, Instant>) -> String {
+async fn follow(service: &Service, told: &mut HashMap<UserId, Instant>, shutdown: &Shutdown) -> String {
     let mut entries = match open(service).await {
         Ok(entries) => entries,
         Err(reason) => return reason,
@@ -84,10 +85,17 @@ async fn follow(service: &Service, told: &mut HashMap<UserId, Instant>) -> Strin
     loop {
         let held: usize = readings.values().map(|it| it.entries.len()).sum();
         tokio::select! {
+            () = shutdown.triggered() => {
+                for entry in readings.values().flat_map(|it| &it.entries) {
+                    settle(entry, AckKind::Nak(Some(PAUSE))).await;
+                }
+                hand_over(entries).await;
+                return "shutting down".to_owned();
+            }
             entry = entries.next(), if held < HELD_MOST => match entry {
                 Some(Ok(entry)) => note(&mut readings, told, entry).await,
-                Some(Err(error)) => return error.to_string(),
-                None => return "the subscription ended".to_owned(),
+                Some(Err(error)) => return error,
+                None => return "stopped".to_owned(),
             },
             _ = progress.tick() => {
                 for entry in readings.values().flat_map(|it| &it.entries) {
@@ -119,10 +127,9 @@ async fn follow(service: &Service, told: &mut HashMap<UserId, Instant>) -> Strin
     }
 }
 
-async fn open(service: &Service) -> Result<pull::Stream, String> {
+async fn open(service: &Service) -> Result<Pull, String> {
     let consumer = consumer(service, Lane::Receipts, CONSUMER, FILTER.to_owned()).await?;
-    let entries = consumer.stream().max_messages_per_batch(BATCH);
-    entries.messages().await.map_err(|error| error.to_string())
+    Ok(Pull::new(consumer, BATCH))
 }
 
 /// Takes a reading in.

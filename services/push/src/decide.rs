@@ -33,7 +33,8 @@ pub(crate) struct Facts {
     pub(crate) is_confirmed: bool,
     /// How the device is connected, if it is.
     pub(crate) session: Option<AppState>,
-    /// The app is on the screen of another of the user's devices: he may be reading it there.
+    /// The app is on the screen of another of the user's devices: he may be reading it there. Or it was on one until a
+    /// moment ago, and may be on its way to another node.
     pub(crate) is_active_elsewhere: bool,
     /// The grace for confirming is over.
     pub(crate) has_waited: bool,

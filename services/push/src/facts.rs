@@ -27,7 +27,7 @@ pub(crate) struct Place<'a> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Now {
     pub(crate) session: Option<AppState>,
-    /// On the screen of another of the user's devices.
+    /// On the screen of another of the user's devices, or about to be on one: he was connected until a moment ago.
     pub(crate) is_active_elsewhere: bool,
     pub(crate) is_dnd: bool,
     pub(crate) is_read: bool,
@@ -71,7 +71,7 @@ pub(crate) async fn gather(bus: &Bus, places: &[Place<'_>], blindly: bool) -> Re
         let confirmed = confirmed.get(&confirmed_subject(place)).copied().unwrap_or(0);
         Now {
             session: user.and_then(device),
-            is_active_elsewhere: user.is_some_and(|it| is_active_elsewhere(it, place.device)),
+            is_active_elsewhere: user.is_some_and(|it| it.lately || is_active_elsewhere(it, place.device)),
             is_dnd: user.is_some_and(|it| it.dnd),
             is_read: read >= place.seq,
             is_confirmed: confirmed >= place.seq,

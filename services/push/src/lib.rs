@@ -9,6 +9,7 @@ mod badges;
 mod decide;
 mod endpoints;
 mod facts;
+mod fates;
 mod jobs;
 pub mod measure;
 mod mention;

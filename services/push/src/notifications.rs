@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bus::subjects::{self, DEVICES_STREAM};
 use bus::write::{Terms, write};
-use bus::{Bus, LogError, direct, directory};
+use bus::{Bus, LogError, directory, leader};
 use protocol::push::{ConversationNotifications, Notifications};
 use protocol::rpc::{SetConversationNotifications, SetNotifications};
 use protocol::{ConversationId, Refusal, Timestamp};
@@ -64,7 +64,7 @@ where
     T: Clone + Default + PartialEq + Serialize + DeserializeOwned,
 {
     for _ in 0..ATTEMPTS {
-        let record = direct::last(bus, DEVICES_STREAM, &subject).await?;
+        let record = leader::last(bus, DEVICES_STREAM, &subject).await?;
         let before: T = record.as_ref().and_then(|it| read(&it.payload)).unwrap_or_default();
         let mut after = before.clone();
         update(&mut after);

@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 
-use bus::direct::{self, Query};
+use bus::direct::{self, Query, Reach};
 use bus::subjects::{self, PUSH_RECORDS_STREAM};
 use bus::write::Entry;
-use bus::{Bus, LogError};
+use bus::{Bus, LogError, streams};
 use protocol::push::Platform;
 use protocol::{ConversationId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
@@ -123,6 +123,7 @@ pub(crate) fn entries(id: &ConversationId, seq: u64, devices: Vec<Fate>) -> Vec<
 /// # Errors
 /// NATS did not answer.
 pub(crate) async fn read(bus: &Bus, id: &ConversationId, seq: u64) -> Result<Vec<Record>, LogError> {
+    let end = streams::recent_end(bus, PUSH_RECORDS_STREAM).await?;
     let (mut all, mut from) = (Vec::new(), 1);
     loop {
         let query = Query {
@@ -131,7 +132,7 @@ pub(crate) async fn read(bus: &Bus, id: &ConversationId, seq: u64) -> Result<Vec
             batch: Some(PAGE),
             ..Query::default()
         };
-        let page = direct::batch(bus, PUSH_RECORDS_STREAM, &query).await?;
+        let page = direct::entries(bus, PUSH_RECORDS_STREAM, &query, Reach::Position(end)).await?;
         let Some(last) = page.records.last() else {
             return Ok(all);
         };

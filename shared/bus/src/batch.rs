@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::Bus;
-use crate::rpc::{NOBODY, headers_of, internal, request_span};
+use crate::rpc::{NOBODY, headers_of, internal, request_span, twice};
 use crate::subjects;
 
 /// Most requests of one message.
@@ -172,18 +172,9 @@ impl<R: Request> Batcher<R> {
                     "the message bus is away: nothing was changed, try again",
                 ));
             }
-            let (reply, answer) = oneshot::channel();
             let attempt = deadline.min(Instant::now() + Duration::from_millis(R::ATTEMPT_MS));
-            let item = Item {
-                json: json.clone(),
-                context: context.clone(),
-                reply,
-            };
-            let asked = async {
-                self.waiting.send(item).await.ok()?;
-                answer.await.ok()
-            };
-            if let Ok(Some(answer)) = tokio::time::timeout_at(attempt, asked).await {
+            let asked = twice(&self.bus, R::SERVICE, || self.ask(json.clone(), context.clone()));
+            if let Ok(Ok(answer)) = tokio::time::timeout_at(attempt, asked).await {
                 return answer;
             }
             metrics::counter!("parley_rpc_failures_total", "endpoint" => R::ENDPOINT).increment(1);
@@ -195,7 +186,17 @@ impl<R: Request> Batcher<R> {
             tokio::time::sleep(NOBODY).await;
         }
     }
+
+    async fn ask(&self, json: String, context: Option<SpanContext>) -> Result<Result<R::Value, Refusal>, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        let item = Item { json, context, reply };
+        self.waiting.send(item).await.map_err(|_| Unanswered)?;
+        answer.await.map_err(|_| Unanswered)
+    }
 }
+
+/// Nobody answered, or nobody will.
+struct Unanswered;
 
 async fn send<R: Request>(
     bus: Bus,

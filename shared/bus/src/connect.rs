@@ -9,6 +9,8 @@ use config::ConfigError;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::departures::Departures;
+use crate::ends::Ends;
 use crate::{login, subjects};
 
 /// A connected client with its JetStream context. Cheap to clone.
@@ -19,6 +21,8 @@ pub struct Bus {
     /// JetStream.
     pub jetstream: jetstream::Context,
     connections: watch::Receiver<Link>,
+    pub(crate) ends: Ends,
+    pub(crate) departures: Departures,
 }
 
 /// State of the link, and how often it came up: readers of streams start again on every change.
@@ -111,9 +115,11 @@ impl Bus {
                 .ack_timeout(ACK_TIMEOUT)
                 .build(client.clone());
             Self {
+                departures: Departures::follow(client.clone()),
                 client,
                 jetstream,
                 connections,
+                ends: Ends::default(),
             }
         }))
     }
@@ -121,6 +127,11 @@ impl Bus {
     /// Whether the link is up right now; requests that cannot be sent are refused at once instead of queued.
     pub fn is_up(&self) -> bool {
         self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// Whether this is one server of several: streams may have copies, and answers may be old.
+    pub fn is_clustered(&self) -> bool {
+        self.client.server_info().cluster.is_some_and(|it| !it.is_empty())
     }
 
     /// Changes of the link from now on.

@@ -1,17 +1,21 @@
 //! Direct gets: reading stored entries without a consumer, one or many at a time.
 //!
-//! Any replica of a stream may answer, also one that is a little behind; callers that must not miss the newest entry
-//! check what they got against what they know.
+//! Any copy of a stream may answer, also one that is behind the others. What such an answer lacks must not be taken for
+//! absent: that something is not there is asked of the leader again, and reads of many entries prove that they hold
+//! everything up to a position that the caller knows of ([`lasts`], [`entries`]), or are repeated.
 
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Message, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use protocol::Timestamp;
 use serde::Serialize;
 
-use crate::Bus;
 use crate::log::{LogError, Record};
+use crate::subjects::{NODE_KEYS, PRESENCE_BUCKET};
+pub use crate::whole::{Reach, entries, last_of_each, lasts};
+use crate::{Bus, leader};
 
 /// Most subjects that a server answers for in one request (nats-server's `maxAllowedResponses` is 1,024).
 pub const SUBJECTS_MOST: usize = 1_000;
@@ -51,23 +55,32 @@ pub struct Batch {
     pub records: Vec<Record>,
     /// Entries that match and did not fit.
     pub pending: u64,
+    /// The end of the copy that answered. Of `multi_last` alone, and not where nothing matched.
+    pub up_to: Option<u64>,
 }
 
-/// The last entry on a subject without wildcards.
+/// The last entry on a subject without wildcards; an older one where the copy that answers is behind. `None` is the
+/// leader's word.
 ///
 /// # Errors
 /// NATS did not answer.
 pub async fn last(bus: &Bus, stream: &str, subject: &str) -> Result<Option<Record>, LogError> {
-    single(bus, format!("$JS.API.DIRECT.GET.{stream}.{subject}"), Bytes::new()).await
+    match single(bus, format!("$JS.API.DIRECT.GET.{stream}.{subject}"), Bytes::new()).await? {
+        Some(record) => Ok(Some(record)),
+        None => leader::last(bus, stream, subject).await,
+    }
 }
 
-/// The entry with a stream sequence.
+/// The entry with a stream sequence. `None` is the leader's word.
 ///
 /// # Errors
 /// NATS did not answer.
 pub async fn at(bus: &Bus, stream: &str, position: u64) -> Result<Option<Record>, LogError> {
     let query = serde_json::json!({ "seq": position }).to_string();
-    single(bus, format!("$JS.API.DIRECT.GET.{stream}"), query.into()).await
+    match single(bus, format!("$JS.API.DIRECT.GET.{stream}"), query.into()).await? {
+        Some(record) => Ok(Some(record)),
+        None => leader::at(bus, stream, position).await,
+    }
 }
 
 async fn single(bus: &Bus, subject: String, payload: Bytes) -> Result<Option<Record>, LogError> {
@@ -86,12 +99,39 @@ async fn single(bus: &Bus, subject: String, payload: Bytes) -> Result<Option<Rec
     }
 }
 
-/// Runs a batched query.
+/// Runs a batched query, once: the answer may be one of a copy that is behind.
 ///
 /// # Errors
 /// NATS did not answer in full, or the query matches more subjects than [`SUBJECTS_MOST`]
 /// ([`LogError::TooManySubjects`]).
 pub async fn batch(bus: &Bus, stream: &str, query: &Query) -> Result<Batch, LogError> {
+    let mut records = Vec::new();
+    let End { pending, up_to } = replies(bus, stream, query, |reply| {
+        records.push(record(reply)?);
+        Ok(())
+    })
+    .await?;
+    Ok(Batch {
+        records,
+        pending,
+        up_to,
+    })
+}
+
+/// What an answer says at its end; see [`Batch`].
+#[derive(Debug, Default)]
+struct End {
+    pending: u64,
+    up_to: Option<u64>,
+}
+
+/// Runs a batched query, and hands each reply to `take`.
+async fn replies(
+    bus: &Bus,
+    stream: &str,
+    query: &Query,
+    mut take: impl FnMut(Message) -> Result<(), LogError>,
+) -> Result<End, LogError> {
     if !bus.is_up() {
         return Err(LogError::Away("not connected".into()));
     }
@@ -107,20 +147,26 @@ pub async fn batch(bus: &Bus, stream: &str, query: &Query) -> Result<Batch, LogE
         .publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, payload.into())
         .await
         .map_err(|error| away(&error))?;
-    let mut batch = Batch::default();
+    let mut taken = 0;
     loop {
         let next = tokio::time::timeout(REPLY_WAIT, replies.next()).await;
         let Ok(Some(reply)) = next else {
             return Err(LogError::Away("a direct get was not answered in full".into()));
         };
         match reply.status {
-            None => batch.records.push(record(reply)?),
-            Some(status) if status.as_u16() == 204 => {
-                let pending = header(reply.headers.as_ref(), "Nats-Num-Pending");
-                batch.pending = pending.and_then(|text| text.parse().ok()).unwrap_or(0);
-                return Ok(batch);
+            None => {
+                take(reply)?;
+                taken += 1;
             }
-            Some(StatusCode::NOT_FOUND) => return Ok(batch),
+            Some(status) if status.as_u16() == 204 => {
+                let number = |name| header(reply.headers.as_ref(), name).and_then(|text| text.parse().ok());
+                return Ok(End {
+                    pending: number("Nats-Num-Pending").unwrap_or(0),
+                    up_to: number("Nats-UpTo-Sequence"),
+                });
+            }
+            Some(StatusCode::NOT_FOUND) if taken == 0 => return Ok(End::default()),
+            Some(StatusCode::NOT_FOUND) => return Err(LogError::Away("a direct get broke off".into())),
             Some(status) if status.as_u16() == 413 => return Err(LogError::TooManySubjects),
             Some(StatusCode::NO_RESPONDERS) => return Err(LogError::Away("no such stream, or no leader".into())),
             Some(status) => return Err(LogError::Refused(status.to_string())),
@@ -128,59 +174,45 @@ pub async fn batch(bus: &Bus, stream: &str, query: &Query) -> Result<Batch, LogE
     }
 }
 
-/// Subjects of one request of [`last_of_each`]: those without wildcards match one entry each at most.
-const SUBJECTS_AT_ONCE: usize = 500;
-/// Entries of a page, where one subject matches too many.
-const PAGE: usize = 500;
-
-/// The last entry of every subject that matches one of `subjects`, which may hold wildcards; in no order.
+/// Entries with the times at which the server stored them, of at most [`SUBJECTS_MOST`].
 ///
 /// # Errors
-/// NATS did not answer.
-pub async fn last_of_each(bus: &Bus, stream: &str, subjects: &[String]) -> Result<Vec<Record>, LogError> {
+/// As of [`batch`].
+pub async fn timed(bus: &Bus, stream: &str, query: &Query) -> Result<Vec<(Record, Timestamp)>, LogError> {
     let mut records = Vec::new();
-    let mut waiting: Vec<&[String]> = subjects.chunks(SUBJECTS_AT_ONCE).collect();
-    while let Some(part) = waiting.pop() {
-        let query = Query {
-            multi_last: part.to_vec(),
-            batch: Some(SUBJECTS_MOST),
-            ..Query::default()
-        };
-        match batch(bus, stream, &query).await {
-            Ok(batch) if batch.pending == 0 => records.extend(batch.records),
-            Ok(_) | Err(LogError::TooManySubjects) => match part {
-                [one] => records.extend(pages(bus, stream, one).await?),
-                part => {
-                    let (left, right) = part.split_at(part.len() / 2);
-                    waiting.extend([left, right]);
-                }
-            },
-            Err(error) => return Err(error),
-        }
-    }
+    let take = |reply: Message| {
+        let at = header(reply.headers.as_ref(), "Nats-Time-Stamp").and_then(Timestamp::parse);
+        let at = at.ok_or_else(|| LogError::Refused("a direct get was answered without a time".into()))?;
+        records.push((record(reply)?, at));
+        Ok(())
+    };
+    replies(bus, stream, query, take).await?;
     Ok(records)
 }
 
-/// All entries that match, in pages: of a stream that keeps one entry a subject.
-async fn pages(bus: &Bus, stream: &str, subject: &str) -> Result<Vec<Record>, LogError> {
-    let (mut all, mut from) = (Vec::new(), 1);
-    loop {
-        let query = Query {
-            seq: Some(from),
-            next_by_subj: Some(subject.to_owned()),
-            batch: Some(PAGE),
-            ..Query::default()
-        };
-        let page = batch(bus, stream, &query).await?;
-        let Some(last) = page.records.last() else {
-            return Ok(all);
-        };
-        from = last.position + 1;
-        all.extend(page.records);
-        if page.pending == 0 {
-            return Ok(all);
-        }
-    }
+/// The ids of the connection nodes that the presence service takes to be alive.
+///
+/// # Errors
+/// As of [`batch`].
+pub async fn living_nodes(bus: &Bus) -> Result<Vec<String>, LogError> {
+    let bucket = format!("$KV.{PRESENCE_BUCKET}.");
+    let query = Query {
+        multi_last: vec![format!("{bucket}{NODE_KEYS}")],
+        batch: Some(SUBJECTS_MOST),
+        ..Query::default()
+    };
+    let mut nodes = Vec::new();
+    let take = |reply: Message| {
+        let headers = reply.headers.as_ref();
+        let gone = header(headers, "KV-Operation").is_some_and(|it| it != "PUT");
+        let expired = header(headers, "Nats-Marker-Reason").is_some();
+        let subject = record(reply)?.subject;
+        let node = subject.rsplit('.').next().filter(|_| !gone && !expired);
+        nodes.extend(node.map(str::to_owned));
+        Ok(())
+    };
+    replies(bus, &format!("KV_{PRESENCE_BUCKET}"), &query, take).await?;
+    Ok(nodes)
 }
 
 fn header<'a>(headers: Option<&'a HeaderMap>, name: &str) -> Option<&'a str> {

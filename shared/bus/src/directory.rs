@@ -10,11 +10,11 @@ use std::collections::HashMap;
 use futures_util::{StreamExt, TryStreamExt};
 use protocol::{ConversationId, UserId};
 
-use crate::direct::{self, Query};
+use crate::direct::{self, Query, Reach};
 use crate::log::{LogError, Record};
 pub use crate::membership::{Entry, Membership, PAST_MOST};
 use crate::subjects::{self, MEMBERS_STREAM};
-use crate::{Bus, Log, streams};
+use crate::{Bus, Log, leader, streams};
 
 const ATTEMPTS: usize = 8;
 const PAGE: usize = 500;
@@ -77,41 +77,38 @@ async fn store_after(log: &Log, user: &UserId, told: &Membership, mut last: Opti
         let expected = last.as_ref().map_or(0, |it| it.position);
         match log.append(subject.clone(), None, expected, payload).await {
             Ok(_) => return Ok(()),
-            Err(LogError::Conflict) => last = direct::last(log.bus(), MEMBERS_STREAM, &subject).await?,
+            Err(LogError::Conflict) => last = leader::last(log.bus(), MEMBERS_STREAM, &subject).await?,
             Err(error) => return Err(error),
         }
     }
     Err(LogError::Away("the directory entry kept changing".into()))
 }
 
-/// One membership, if there ever was one.
+/// One membership, if there ever was one, by the leader's word.
 ///
 /// # Errors
 /// [`LogError::Away`].
 pub async fn find(bus: &Bus, user: &UserId, id: &ConversationId) -> Result<Option<Membership>, LogError> {
-    let record = direct::last(bus, MEMBERS_STREAM, &subjects::membership(user, id)).await?;
+    let record = leader::last(bus, MEMBERS_STREAM, &subjects::membership(user, id)).await?;
     Ok(record.as_ref().and_then(parse).map(|it| it.membership))
 }
 
-/// All memberships of a user, ended ones included. One request up to 1,000 conversations, then pages.
+/// All memberships of a user, ended ones included, as of [`streams::RECENT`] ago or later. One request up to 1,000
+/// conversations, then pages.
 ///
 /// # Errors
 /// [`LogError::Away`].
 pub async fn list(bus: &Bus, user: &UserId) -> Result<Vec<Entry>, LogError> {
     let subject = subjects::memberships(user);
-    let query = Query {
-        multi_last: vec![subject.clone()],
-        batch: Some(direct::SUBJECTS_MOST),
-        ..Query::default()
-    };
-    match direct::batch(bus, MEMBERS_STREAM, &query).await {
-        Ok(batch) if batch.pending == 0 => Ok(batch.records.iter().filter_map(parse).collect()),
-        Ok(_) | Err(LogError::TooManySubjects) => list_in_pages(bus, subject).await,
+    let least = streams::recent_end(bus, MEMBERS_STREAM).await?;
+    match direct::lasts(bus, MEMBERS_STREAM, std::slice::from_ref(&subject), least).await {
+        Ok(records) => Ok(records.iter().filter_map(parse).collect()),
+        Err(LogError::TooManySubjects) => list_in_pages(bus, subject, least).await,
         Err(error) => Err(error),
     }
 }
 
-async fn list_in_pages(bus: &Bus, subject: String) -> Result<Vec<Entry>, LogError> {
+async fn list_in_pages(bus: &Bus, subject: String, end: u64) -> Result<Vec<Entry>, LogError> {
     let (mut all, mut from) = (Vec::new(), 1);
     loop {
         let query = Query {
@@ -120,7 +117,7 @@ async fn list_in_pages(bus: &Bus, subject: String) -> Result<Vec<Entry>, LogErro
             batch: Some(PAGE),
             ..Query::default()
         };
-        let batch = direct::batch(bus, MEMBERS_STREAM, &query).await?;
+        let batch = direct::entries(bus, MEMBERS_STREAM, &query, Reach::Position(end)).await?;
         let Some(last) = batch.records.last() else {
             return Ok(all);
         };
@@ -172,7 +169,7 @@ fn parse(record: &Record) -> Option<Entry> {
     serde_json::from_slice(&record.payload)
         .inspect_err(|error| {
             metrics::counter!("parley_unreadable_total", "what" => "membership").increment(1);
-            tracing::warn!(%error, position = record.position, "skipped an unreadable membership");
+            tracing::warn!(error = %protocol::Quiet(error), position = record.position, "skipped an unreadable membership");
         })
         .ok()
 }

@@ -5,15 +5,22 @@
 
 pub mod batch;
 pub mod connect;
+mod departures;
 pub mod direct;
 pub mod directory;
+mod doubt;
+pub mod durable;
+mod ends;
+pub mod leader;
 pub mod log;
 mod login;
 mod membership;
+pub mod pull;
 pub mod rpc;
 pub mod streams;
 pub mod subjects;
 pub mod tail;
+mod whole;
 pub mod write;
 
 pub use connect::Bus;

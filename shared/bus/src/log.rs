@@ -4,7 +4,8 @@ use bytes::Bytes;
 use protocol::ConversationId;
 
 use crate::Bus;
-use crate::direct::{self, Query};
+use crate::direct::{self, Query, Reach};
+use crate::leader;
 use crate::streams::{self, StreamState, StreamsError};
 use crate::subjects::{self, Lane};
 use crate::write::{Terms, write};
@@ -111,12 +112,20 @@ impl Log {
         write(&self.bus, subject, payload.into(), terms).await
     }
 
-    /// The last entry of a subject.
+    /// The last entry of a subject; an older one where the copy of the stream that answers is behind.
     ///
     /// # Errors
     /// [`LogError::Away`].
     pub async fn last(&self, lane: Lane, subject: &str) -> Result<Option<Record>, LogError> {
         direct::last(&self.bus, &lane.stream(), subject).await
+    }
+
+    /// The last entry of a subject, by the leader's word: not older than anything acknowledged before.
+    ///
+    /// # Errors
+    /// [`LogError::Away`].
+    pub async fn newest(&self, lane: Lane, subject: &str) -> Result<Option<Record>, LogError> {
+        leader::last(&self.bus, &lane.stream(), subject).await
     }
 
     /// The entry at a position.
@@ -128,7 +137,7 @@ impl Log {
     }
 
     /// The entries on `subject` (wildcards allowed) from `position` on, oldest first, at most `limit` of them and about
-    /// `bytes` bytes; and how many more there are.
+    /// `bytes` bytes; and how many more there are. Where there are no more, these are all up to `reach`.
     ///
     /// # Errors
     /// [`LogError::Away`].
@@ -136,7 +145,7 @@ impl Log {
         &self,
         lane: Lane,
         subject: &str,
-        position: u64,
+        (position, reach): (u64, Reach),
         limit: usize,
         bytes: usize,
     ) -> Result<direct::Batch, LogError> {
@@ -147,23 +156,18 @@ impl Log {
             max_bytes: Some(bytes),
             ..Query::default()
         };
-        direct::batch(&self.bus, &lane.stream(), &query).await
+        direct::entries(&self.bus, &lane.stream(), &query, reach).await
     }
 
-    /// The last entry of each of at most [`direct::SUBJECTS_MOST`] subjects (wildcards allowed).
+    /// The last entry of each of at most [`direct::SUBJECTS_MOST`] subjects (wildcards allowed), as of `least` or later.
     ///
     /// # Errors
     /// [`LogError::Away`], [`LogError::TooManySubjects`].
-    pub async fn lasts(&self, lane: Lane, subjects: Vec<String>) -> Result<Vec<Record>, LogError> {
-        let query = Query {
-            multi_last: subjects,
-            batch: Some(direct::SUBJECTS_MOST),
-            ..Query::default()
-        };
-        Ok(direct::batch(&self.bus, &lane.stream(), &query).await?.records)
+    pub async fn lasts(&self, lane: Lane, subjects: &[String], least: u64) -> Result<Vec<Record>, LogError> {
+        direct::lasts(&self.bus, &lane.stream(), subjects, least).await
     }
 
-    /// The first entry of a lane stored at or after a time (RFC 3339).
+    /// The first entry of a lane stored at or after a time (RFC 3339); none where the copy that answers is behind.
     ///
     /// # Errors
     /// [`LogError::Away`].
@@ -174,11 +178,8 @@ impl Log {
             batch: Some(1),
             ..Query::default()
         };
-        Ok(direct::batch(&self.bus, &lane.stream(), &query)
-            .await?
-            .records
-            .into_iter()
-            .next())
+        let found = direct::batch(&self.bus, &lane.stream(), &query).await?;
+        Ok(found.records.into_iter().next())
     }
 
     /// Where a lane's stream stands; `None` where it was deleted.

@@ -1,9 +1,11 @@
 //! Requests between services, over the NATS services API: discovery, ping and statistics come with it.
 //!
 //! A request is JSON, its answer a [`protocol::rpc::Answer`]. The caller gives a deadline; a request that a killed
-//! replica took with it is asked again of another within that time, so every request must be safe to repeat.
+//! replica took with it is asked again of another within that time, and one that met a replica which was just leaving
+//! after a moment (see [`crate::departures`]), so every request must be safe to repeat.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +15,21 @@ use async_nats::service::{Service, ServiceExt};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use protocol::rpc::{Answer, Request};
-use protocol::{Code, Refusal};
+use protocol::{Code, Quiet, Refusal};
 use telemetry::trace::{self, Origin};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use crate::{Bus, subjects};
+use crate::{Bus, departures, subjects};
 
 /// Pause before asking again when no replica was there.
 pub(crate) const NOBODY: Duration = Duration::from_millis(50);
+/// For the endpoints of a server that stops to unsubscribe.
+const LEFT: Duration = Duration::from_millis(250);
+/// For the last answers of a server that stops to go out.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// Asks the service that answers such requests.
 ///
@@ -69,13 +75,16 @@ async fn attempts<R: Request>(bus: &Bus, request: &R, within: Duration) -> Resul
             ));
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        let mut message = async_nats::Request::new()
-            .payload(payload.clone())
-            .timeout(Some(left.min(Duration::from_millis(R::ATTEMPT_MS))));
-        if let Some(headers) = headers_of(&Span::current()) {
-            message = message.headers(headers);
-        }
-        match bus.client.send_request(subject.clone(), message).await {
+        let ask = || {
+            let mut message = async_nats::Request::new()
+                .payload(payload.clone())
+                .timeout(Some(left.min(Duration::from_millis(R::ATTEMPT_MS))));
+            if let Some(headers) = headers_of(&Span::current()) {
+                message = message.headers(headers);
+            }
+            bus.client.send_request(subject.clone(), message)
+        };
+        match twice(bus, R::SERVICE, ask).await {
             Ok(reply) => return answer::<R>(&reply),
             Err(error) => {
                 metrics::counter!("parley_rpc_failures_total", "endpoint" => R::ENDPOINT).increment(1);
@@ -89,6 +98,23 @@ async fn attempts<R: Request>(bus: &Bus, request: &R, within: Duration) -> Resul
         }
         tokio::time::sleep(NOBODY).await;
     }
+}
+
+/// Asks, and once more beside it if a replica has left that may have been given the first: the first answer counts.
+pub(crate) async fn twice<T, E, F>(bus: &Bus, service: &str, ask: impl Fn() -> F) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    let asked_at = Instant::now();
+    let mut first = std::pin::pin!(ask());
+    tokio::select! {
+        answer = &mut first => return answer,
+        () = bus.departures.missed(service, asked_at) => {}
+    }
+    let second = std::pin::pin!(ask());
+    futures_util::future::select_ok([first, second])
+        .await
+        .map(|(answer, _)| answer)
 }
 
 fn answer<R: Request>(reply: &async_nats::Message) -> Result<R::Value, Refusal> {
@@ -147,8 +173,8 @@ where
     result
 }
 
-pub(crate) fn internal(error: &dyn std::fmt::Display) -> Refusal {
-    tracing::error!(%error, "a request between services could not be encoded or decoded");
+pub(crate) fn internal(error: &serde_json::Error) -> Refusal {
+    tracing::error!(error = %Quiet(error), "a request between services could not be encoded or decoded");
     Refusal::new(Code::Internal, "a fault of the server's; it has been logged")
 }
 
@@ -158,6 +184,10 @@ pub struct Server {
     bus: Bus,
     service: Service,
     serving: JoinSet<()>,
+    /// As callers name it; known with the first endpoint.
+    asked_as: Option<&'static str>,
+    /// Each endpoint holds a sender until it gets no more requests.
+    taking: (mpsc::Sender<Infallible>, mpsc::Receiver<Infallible>),
 }
 
 impl Server {
@@ -177,6 +207,8 @@ impl Server {
             bus: bus.clone(),
             service,
             serving: JoinSet::new(),
+            asked_as: None,
+            taking: mpsc::channel(1),
         })
     }
 
@@ -197,8 +229,10 @@ impl Server {
             .add(subjects::endpoint(R::SERVICE, R::ENDPOINT))
             .await
             .map_err(|error| error.to_string())?;
+        self.asked_as = Some(R::SERVICE);
+        let taking = self.taking.0.clone();
         self.serving
-            .spawn(serve::<R, F, Fut>(endpoint, concurrency, Arc::new(handler)));
+            .spawn(serve::<R, F, Fut>(endpoint, concurrency, Arc::new(handler), taking));
         Ok(())
     }
 
@@ -221,23 +255,52 @@ impl Server {
             .add(subjects::endpoint(R::SERVICE, &format!("{}.many", R::ENDPOINT)))
             .await
             .map_err(|error| error.to_string())?;
-        self.serving
-            .spawn(serve_many::<R, F, Fut>(endpoint, concurrency, Arc::new(handler)));
+        let taking = self.taking.0.clone();
+        self.serving.spawn(serve_many::<R, F, Fut>(
+            endpoint,
+            concurrency,
+            Arc::new(handler),
+            taking,
+        ));
         Ok(())
     }
 
-    /// Takes no more requests, answers those under way, at most for `grace`.
+    /// Takes no more requests, tells callers so, answers what was taken, at most for `grace`. What was on its way here is
+    /// asked of another replica, see [`crate::departures`].
     pub async fn stop(mut self, grace: Duration) {
         if let Err(error) = self.service.stop().await {
             tracing::warn!(%error, "stopping the service endpoints");
         }
-        let _ = tokio::time::timeout(grace, async { while self.serving.join_next().await.is_some() {} }).await;
-        let _ = self.bus.client.flush().await;
+        let (taking, mut taken) = self.taking;
+        drop(taking);
+        // An endpoint that is full unsubscribes when it has room again: the others' callers do not wait for that.
+        let all_left = tokio::time::timeout(LEFT, taken.recv()).await.is_ok();
+        // On the same connection as what unsubscribed, so that the server has heard that first.
+        departures::tell(&self.bus.client, self.asked_as).await;
+        let answered = async { while self.serving.join_next().await.is_some() {} };
+        let all_answered = tokio::time::timeout(grace, answered).await.is_ok();
+        if !all_answered {
+            tracing::warn!(
+                ?grace,
+                "some requests are under way for too long: another replica is asked"
+            );
+        }
+        if !all_left || !all_answered {
+            departures::tell(&self.bus.client, self.asked_as).await;
+        }
+        let _ = tokio::time::timeout(FLUSH, self.bus.client.flush()).await;
     }
 }
 
-async fn serve<R, F, Fut>(mut endpoint: async_nats::service::endpoint::Endpoint, concurrency: usize, handler: Arc<F>)
-where
+/// Dropped when no more requests come.
+type Taking = mpsc::Sender<Infallible>;
+
+async fn serve<R, F, Fut>(
+    mut endpoint: async_nats::service::endpoint::Endpoint,
+    concurrency: usize,
+    handler: Arc<F>,
+    taking: Taking,
+) where
     R: Request,
     F: Fn(R) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<R::Value, Refusal>> + Send + 'static,
@@ -267,6 +330,7 @@ where
             drop(permit);
         });
     }
+    drop(taking);
     // Requests that were taken are answered before the endpoint counts as stopped.
     let _ = permits
         .acquire_many(u32::try_from(concurrency).unwrap_or(u32::MAX))
@@ -277,6 +341,7 @@ async fn serve_many<R, F, Fut>(
     mut endpoint: async_nats::service::endpoint::Endpoint,
     concurrency: usize,
     handler: Arc<F>,
+    taking: Taking,
 ) where
     R: Request,
     F: Fn(R) -> Fut + Send + Sync + 'static,
@@ -293,6 +358,7 @@ async fn serve_many<R, F, Fut>(
             drop(permit);
         });
     }
+    drop(taking);
     // Requests that were taken are answered before the endpoint counts as stopped.
     let _ = permits
         .acquire_many(u32::try_from(concurrency).unwrap_or(u32::MAX))

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{self, kv, stream};
+use tokio::time::Instant;
 
 use crate::Bus;
+pub use crate::ends::{RECENT, recent_end};
 use crate::subjects::{self, Lane};
 
 /// Why the streams are not as they should be.
@@ -38,18 +40,62 @@ fn failed<E: std::fmt::Display>(doing: &'static str) -> impl FnOnce(E) -> Stream
     }
 }
 
+/// How long a cluster may take until it has servers for all copies, and a leader for each stream.
+const FORMING: Duration = Duration::from_secs(20);
+const FORMING_PAUSE: Duration = Duration::from_millis(250);
+
 /// Creates the log where it is missing and brings what exists up to the configuration. Any number of replicas may do it
-/// at once. It is the message service's work: NATS' permissions let no other.
+/// at once. It is the message service's work: NATS' permissions let no other. A cluster that is still forming is waited for,
+/// up to 20 s.
 ///
 /// # Errors
 /// [`StreamsError::OtherPartitions`] is a configuration error; the rest means that NATS is not usable now.
 pub async fn ensure(bus: &Bus, config: &config::Stream) -> Result<(), StreamsError> {
+    let forming = Forming::begins();
+    while let Err(error) = ensure_once(bus, config).await {
+        forming.wait(bus, error).await?;
+    }
+    Ok(())
+}
+
+async fn ensure_once(bus: &Bus, config: &config::Stream) -> Result<(), StreamsError> {
     check_partitions(bus, config).await?;
-    for stream in declared(config) {
-        bus.jetstream
-            .create_or_update_stream(stream)
-            .await
-            .map_err(failed("creating a stream"))?;
+    create_or_update(bus, declared(config)).await
+}
+
+/// The patience with a cluster that is not whole yet.
+struct Forming {
+    until: Instant,
+}
+
+impl Forming {
+    fn begins() -> Self {
+        Self {
+            until: Instant::now() + FORMING,
+        }
+    }
+
+    /// Waits until it makes sense to try again; gives the error back where it does not.
+    async fn wait(&self, bus: &Bus, error: StreamsError) -> Result<(), StreamsError> {
+        let passes = matches!(error, StreamsError::Failed { .. }) && bus.is_clustered();
+        if !passes || Instant::now() >= self.until {
+            return Err(error);
+        }
+        tracing::info!(%error, "waiting for the NATS cluster");
+        tokio::time::sleep(FORMING_PAUSE).await;
+        Ok(())
+    }
+}
+
+async fn create_or_update(bus: &Bus, streams: Vec<stream::Config>) -> Result<(), StreamsError> {
+    for stream in streams {
+        let name = stream.name.clone();
+        let made = bus.jetstream.create_or_update_stream(stream).await;
+        made.map_err(failed("creating a stream"))?;
+        if bus.is_clustered() {
+            // One that somebody else has just made may have no leader yet.
+            state(bus, &name).await?;
+        }
     }
     Ok(())
 }
@@ -101,11 +147,11 @@ async fn check_partitions(bus: &Bus, config: &config::Stream) -> Result<(), Stre
     if bucket.create("partitions", ours.clone().into()).await.is_ok() {
         return Ok(());
     }
-    let stored = bucket
-        .get("partitions")
-        .await
-        .map_err(failed("reading the number of partitions"))?;
-    let made = String::from_utf8_lossy(&stored.unwrap_or_default()).into_owned();
+    let reading = "reading the number of partitions";
+    let stored = bucket.get("partitions").await.map_err(failed(reading))?;
+    // Neither stored nor there: the bucket has no leader, or a copy that is behind answered.
+    let stored = stored.ok_or_else(|| failed(reading)("it could not be stored"))?;
+    let made = String::from_utf8_lossy(&stored).into_owned();
     if made == ours {
         Ok(())
     } else {
@@ -173,11 +219,9 @@ const DEAD_MOST: i64 = 1_000_000;
 /// # Errors
 /// NATS is not usable now.
 pub async fn ensure_push(bus: &Bus, config: &config::Stream, push: &config::Push) -> Result<(), StreamsError> {
-    for stream in declared_push(config, push) {
-        bus.jetstream
-            .create_or_update_stream(stream)
-            .await
-            .map_err(failed("creating a stream"))?;
+    let forming = Forming::begins();
+    while let Err(error) = create_or_update(bus, declared_push(config, push)).await {
+        forming.wait(bus, error).await?;
     }
     Ok(())
 }

@@ -158,6 +158,9 @@ pub fn presence_snapshot(node: &str) -> String {
     format!("chat.presence.snapshot.{node}")
 }
 
+/// Asks all connection nodes what they have handed to sockets of a message; each answers to the reply subject.
+pub const TIMELINE_HANDED: &str = "chat.timeline.handed";
+
 /// The beats of all replicas of the presence service.
 pub const PRESENCE_REPLICAS: &str = "chat.presence.replica.*";
 
@@ -232,6 +235,35 @@ pub fn confirmed(user: &UserId, device: &str, id: &ConversationId) -> String {
     )
 }
 
+/// What all of a user's devices have confirmed of a conversation.
+pub fn confirmed_of(user: &UserId, id: &ConversationId) -> String {
+    format!("push.confirmed.{}.*.{}", escape(user.as_str()), id.as_str())
+}
+
+/// Whose confirmation a subject of [`confirmed`] is, and of which device.
+pub fn confirmed_by(subject: &str) -> Option<(UserId, String)> {
+    let mut tokens = subject.strip_prefix("push.confirmed.")?.split('.');
+    let (user, device) = (tokens.next()?, tokens.next()?);
+    Some((UserId::parse(&unescape(user)?)?, unescape(device)?))
+}
+
+/// The subject that all watermarks of a conversation match.
+pub fn receipts(id: &ConversationId) -> String {
+    Lane::Receipts.conversation(id)
+}
+
+/// Whose watermark a subject of [`receipt`] is, and whether it is the one of what was read.
+pub fn receipt_of(subject: &str) -> Option<(UserId, ReceiptKind)> {
+    let mut tokens = subject.strip_prefix("chat.receipt.")?.split('.').skip(1);
+    let user = UserId::parse(&unescape(tokens.next()?)?)?;
+    let kind = match tokens.next()? {
+        "delivered" => ReceiptKind::Delivered,
+        "read" => ReceiptKind::Read,
+        _ => return None,
+    };
+    Some((user, kind))
+}
+
 /// Work-queue stream of the pushes to be made.
 pub const PUSH_JOBS_STREAM: &str = "PUSH_JOBS";
 /// What the stream of jobs takes.
@@ -272,6 +304,14 @@ pub fn template(subject: &str) -> &str {
     let second = subject.match_indices('.').nth(1);
     second.map_or(subject, |(end, _)| &subject[..end])
 }
+
+/// On which a replica of a service, as callers name it, says that it takes no more requests.
+pub fn leaving(service: &str) -> String {
+    format!("chat.leaving.{service}")
+}
+
+/// All of those.
+pub const LEAVING_WILDCARD: &str = "chat.leaving.*";
 
 /// Any text as one subject token: letters, digits, `_` and `-` stand for themselves, every other byte is `=XX`.
 pub fn escape(text: &str) -> String {
@@ -332,6 +372,10 @@ mod tests {
             assert_eq!(changed_user(&subject), Some(user.clone()), "{subject}");
         }
         assert_eq!(changed_user(&confirmed(&user, "d", &id)), None);
+        let by = confirmed_by(&confirmed(&user, "my phone", &id));
+        assert_eq!(by, Some((user.clone(), "my phone".to_owned())));
+        let of = receipt_of(&receipt(&id, &user, ReceiptKind::Delivered));
+        assert_eq!(of, Some((user, ReceiptKind::Delivered)));
         let job = push_job(Platform::Apns, "org.example.app");
         assert_eq!(push_job_app(&job), Some((Platform::Apns, "org.example.app".into())));
     }

@@ -4,13 +4,16 @@
 //! sequence. async-nats has one too; ours checks at each start that the stream is still the same one, since a stream
 //! deleted and made anew would otherwise be waited on in silence until it had grown past the old position.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, push};
 use async_nats::{Message, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use tokio::time::Instant;
 
+use crate::doubt::{Short, Stuck};
 use crate::subjects::Lane;
 use crate::{Bus, streams};
 
@@ -44,22 +47,26 @@ pub struct Start {
 const SILENCE: Duration = Duration::from_secs(6);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Between looks at the stream's identity.
-const LOOK: Duration = Duration::from_millis(500);
+pub(crate) const LOOK: Duration = Duration::from_millis(500);
 
 /// Follows a lane from `start` and hands each event to `on`, for ever; the caller ends it by dropping the future.
 pub async fn follow(bus: Bus, lane: Lane, start: Start, mut on: impl FnMut(TailEvent)) {
     let mut at = start;
     let mut told = String::new();
+    let mut short = Short::default();
     loop {
         let mut link = bus.link();
-        match check(&bus, lane, &mut at).await {
+        match check(&bus, lane, &mut at, &mut short).await {
             Ok(None) => {
                 told.clear();
+                let reached = AtomicU64::new(at.position);
                 let ended = tokio::select! {
-                    ended = consume(&bus, lane, &mut at.position, &mut on) => ended,
+                    ended = consume(&bus, lane, &reached, &mut on) => ended,
                     _ = link.changed() => "the link changed".to_owned(),
-                    () = another(&bus, lane, at.identity) => "the stream is another one".to_owned(),
+                    reason = watch(&bus, lane, at.identity, &reached) => reason.to_owned(),
+                    () = short.wait() => "the stream ended before this".to_owned(),
                 };
+                at.position = reached.into_inner();
                 tracing::info!(
                     stream = lane.stream(),
                     position = at.position,
@@ -82,14 +89,20 @@ pub async fn follow(bus: Bus, lane: Lane, start: Start, mut on: impl FnMut(TailE
     }
 }
 
-/// Waits until the stream is gone or another one. The server does not tell the consumer's owner, and cursors of the old
-/// stream are taken until it is noticed.
-async fn another(bus: &Bus, lane: Lane, identity: u64) {
+/// Waits until the stream is gone or another one, which the server does not tell the consumer's owner, so that cursors of the
+/// old stream are taken until it is noticed; or until it goes on and the consumer does not: the server that held it has died,
+/// of several, or is behind.
+async fn watch(bus: &Bus, lane: Lane, identity: u64, reached: &AtomicU64) -> &'static str {
+    let mut stuck = Stuck::default();
     loop {
         tokio::time::sleep(LOOK).await;
         match streams::state(bus, &lane.stream()).await {
-            Ok(Some(state)) if state.identity == identity => {}
-            Ok(_) => return,
+            Ok(Some(state)) if state.identity == identity => {
+                if stuck.look(reached.load(Ordering::Relaxed), state.last) {
+                    return "the consumer does not go on";
+                }
+            }
+            Ok(_) => return "the stream is another one",
             // Whoever consumes finds out what is wrong with the link.
             Err(_) => {}
         }
@@ -98,12 +111,13 @@ async fn another(bus: &Bus, lane: Lane, identity: u64) {
 
 /// Compares the stream with what is known of it. `Some` where the follower must start anew. A stream that is gone is made
 /// anew by the message service, and waited for here.
-async fn check(bus: &Bus, lane: Lane, at: &mut Start) -> Result<Option<Start>, String> {
+async fn check(bus: &Bus, lane: Lane, at: &mut Start, short: &mut Short) -> Result<Option<Start>, String> {
     let state = streams::state(bus, &lane.stream()).await;
     let Some(state) = state.map_err(|error| error.to_string())? else {
         return Err("it is gone, and the message service has not made it anew yet".to_owned());
     };
-    let same = state.identity == at.identity && at.position <= state.last;
+    let ends_before = state.identity == at.identity && state.last < at.position;
+    let same = state.identity == at.identity && !short.has_lost(ends_before, bus.is_clustered(), Instant::now());
     // The receipts keep one entry a subject, so that old sequences vanish without anything being lost.
     let whole = lane == Lane::Receipts || state.first <= at.position + 1;
     if same && whole {
@@ -122,16 +136,24 @@ async fn check(bus: &Bus, lane: Lane, at: &mut Start) -> Result<Option<Start>, S
 }
 
 /// Consumes until something is doubtful, and says what.
-async fn consume(bus: &Bus, lane: Lane, position: &mut u64, on: &mut impl FnMut(TailEvent)) -> String {
+async fn consume(bus: &Bus, lane: Lane, reached: &AtomicU64, on: &mut impl FnMut(TailEvent)) -> String {
+    let mut position = reached.load(Ordering::Relaxed);
     let inbox = bus.client.new_inbox();
     let mut messages = match bus.client.subscribe(inbox.clone()).await {
         Ok(messages) => messages,
         Err(error) => return error.to_string(),
     };
     let config = push::Config {
+        // NATS' permissions of this service are about names: without one, the request could be about any consumer.
+        name: Some(
+            inbox
+                .rsplit('.')
+                .next()
+                .map_or_else(|| inbox.clone(), |own| format!("tail-{own}")),
+        ),
         deliver_subject: inbox,
         deliver_policy: DeliverPolicy::ByStartSequence {
-            start_sequence: *position + 1,
+            start_sequence: position + 1,
         },
         ack_policy: AckPolicy::None,
         replay_policy: ReplayPolicy::Instant,
@@ -166,7 +188,12 @@ async fn consume(bus: &Bus, lane: Lane, position: &mut u64, on: &mut impl FnMut(
             return format!("a gap: {consumer_sequence} after {delivered}");
         }
         delivered = consumer_sequence;
-        *position = stream_sequence;
+        if stream_sequence <= position {
+            // A copy of the stream that is behind may begin earlier than it was asked to.
+            continue;
+        }
+        position = stream_sequence;
+        reached.store(position, Ordering::Relaxed);
         on(TailEvent::Record {
             position: stream_sequence,
             traceparent: crate::rpc::traceparent(&message).map(str::to_owned),

@@ -12,6 +12,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "connection.sends_per_second",
         "a number of sends per second, 0 for no limit",
     ),
+    Setting::new("connection.drain_delay_ms", "milliseconds from 0 to 60000"),
+    Setting::new("connection.drain_window_ms", "milliseconds from 0 to 600000"),
 ];
 
 /// How sessions are held.
@@ -24,6 +26,12 @@ pub struct Connection {
     pub memory_mib: u64,
     /// Sends per second and session, with a burst of twice it; 0 means no limit.
     pub sends_per_second: u32,
+    /// Milliseconds from SIGTERM, at which the node is no longer ready, to when it takes no more connections: as long as a
+    /// load balancer needs to notice. 0 to 60,000.
+    pub drain_delay_ms: u64,
+    /// Milliseconds after that over which sessions are told to go elsewhere, at most; few sessions are told sooner. 0 to
+    /// 600,000.
+    pub drain_window_ms: u64,
 }
 
 impl Default for Connection {
@@ -32,6 +40,8 @@ impl Default for Connection {
             heartbeat_ms: 20_000,
             memory_mib: 64,
             sends_per_second: 50,
+            drain_delay_ms: 1_000,
+            drain_window_ms: 5_000,
         }
     }
 }
@@ -45,6 +55,12 @@ impl Connection {
         }
         if !(1..=1_048_576).contains(&self.memory_mib) {
             return Err(invalid("connection.memory_mib", self.memory_mib));
+        }
+        if self.drain_delay_ms > 60_000 {
+            return Err(invalid("connection.drain_delay_ms", self.drain_delay_ms));
+        }
+        if self.drain_window_ms > 600_000 {
+            return Err(invalid("connection.drain_window_ms", self.drain_window_ms));
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! The private HTTP server of every service: `/healthz`, `/readyz`, `/metrics`. No authentication: it is bound to an
-//! address that clients cannot reach.
+//! The private HTTP server of every service: `/healthz`, `/readyz`, `/metrics`, `/v1/admin/log-level`, and what a service
+//! adds of its own. No authentication: it is bound to an address that clients cannot reach.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::{Readiness, Shutdown};
+use crate::{Readiness, Shutdown, log_level};
 
 /// How long a request in flight may take once the shutdown has fired.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -20,6 +20,19 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// # Errors
 /// The listener fails.
 pub async fn serve(listener: TcpListener, ready: Readiness, shutdown: Shutdown) -> anyhow::Result<()> {
+    serve_with(listener, ready, Router::new(), shutdown).await
+}
+
+/// [`serve`], with `more` routes, which are there from the start: they say themselves what cannot be had yet.
+///
+/// # Errors
+/// The listener fails.
+pub async fn serve_with(
+    listener: TcpListener,
+    ready: Readiness,
+    more: Router,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
     let metrics = telemetry::metrics();
     let routes = Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
@@ -28,7 +41,9 @@ pub async fn serve(listener: TcpListener, ready: Readiness, shutdown: Shutdown) 
         .route(
             "/metrics",
             get(move || async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()) }),
-        );
+        )
+        .merge(log_level::routes())
+        .merge(more);
     let stop = shutdown.clone();
     let server = axum::serve(listener, routes).with_graceful_shutdown(async move { stop.triggered().await });
     tokio::select! {

@@ -5,6 +5,8 @@
 pub mod admin;
 mod check;
 mod exit;
+mod log_level;
+mod problem;
 mod readiness;
 mod service;
 mod shutdown;
@@ -12,6 +14,7 @@ mod tasks;
 
 pub use check::check;
 pub use exit::{EXIT_UNAVAILABLE, Unavailable, exit_code, report};
+pub use problem::problem;
 pub use readiness::Readiness;
 pub use service::{bind, main, run_service};
 pub use shutdown::Shutdown;

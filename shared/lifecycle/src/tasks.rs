@@ -40,7 +40,7 @@ impl Tasks {
             let error = match watched.await {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => error.context(format!("task {name} failed")),
-                Err(error) => anyhow!("task {name} crashed: {error}"),
+                Err(error) => anyhow!("task {name} crashed: {}", crash(error)),
             };
             tasks.fail(error);
         });
@@ -65,6 +65,14 @@ impl Tasks {
         self.tracker.wait().await;
         self.failure.lock().take().map_or(Ok(()), Err)
     }
+}
+
+/// Why a task crashed, if that is known since the program was written: what was put together at run time may quote what
+/// a client sent. Where it happened is in the log.
+fn crash(error: tokio::task::JoinError) -> &'static str {
+    let panic = error.try_into_panic().ok();
+    let known = panic.and_then(|panic| panic.downcast_ref::<&'static str>().copied());
+    known.unwrap_or("it panicked, or was cancelled")
 }
 
 #[cfg(test)]

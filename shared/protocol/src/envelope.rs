@@ -114,7 +114,7 @@ pub enum Unreadable {
     #[error("unknown event type")]
     UnknownEvent,
     /// Not an envelope.
-    #[error("log entry is not an envelope: {0}")]
+    #[error("log entry is not an envelope: {}", crate::Quiet(.0))]
     Malformed(#[from] serde_json::Error),
 }
 

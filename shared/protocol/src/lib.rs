@@ -13,9 +13,11 @@ pub mod ids;
 mod lenient;
 pub mod limits;
 pub mod push;
+mod quiet;
 pub mod rpc;
 pub mod server_frame;
 pub mod signal;
+pub mod timeline;
 pub mod timestamp;
 pub mod trace;
 
@@ -24,5 +26,6 @@ pub use client_frame::ClientFrame;
 pub use cursor::Cursor;
 pub use error::{Code, Refusal};
 pub use ids::{ClientId, ConversationId, ServerId, UserId};
+pub use quiet::Quiet;
 pub use server_frame::ServerFrame;
 pub use timestamp::Timestamp;

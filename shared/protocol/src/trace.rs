@@ -15,6 +15,21 @@ pub fn is_traceparent(text: &str) -> bool {
     hex(version, 2) && version != "ff" && id(trace, 32) && id(parent, 16) && hex(flags, 2)
 }
 
+/// The id of the trace, of a [`traceparent`](is_traceparent); `None` of anything else.
+pub fn trace_id(traceparent: &str) -> Option<&str> {
+    is_traceparent(traceparent)
+        .then(|| traceparent.split('-').nth(1))
+        .flatten()
+}
+
+/// Whether the caller wanted the trace to be recorded; `None` of what is no [`traceparent`](is_traceparent).
+pub fn is_sampled(traceparent: &str) -> Option<bool> {
+    let flags = is_traceparent(traceparent)
+        .then(|| traceparent.rsplit('-').next())
+        .flatten()?;
+    u8::from_str_radix(flags, 16).ok().map(|flags| flags & 1 == 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -23,6 +38,9 @@ mod tests {
     fn only_a_whole_one_with_ids_is_passed_on() {
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert!(is_traceparent(good));
+        assert_eq!(trace_id(good), Some("0af7651916cd43dd8448eb211c80319c"));
+        assert_eq!(is_sampled(good), Some(true));
+        assert_eq!(is_sampled(&good.replace("-01", "-02")), Some(false));
         for bad in [
             "",
             "00",

@@ -35,6 +35,7 @@ pub async fn poll(
     StreamCaller(caller): StreamCaller,
     fields: Fields,
 ) -> Result<Body<Events>, Problem> {
+    app.drain.admit()?;
     let limit = fields.limit(EVENTS_DEFAULT, EVENTS_MOST)? as usize;
     let wait_ms = fields
         .number("timeout_ms")?

@@ -37,6 +37,7 @@ pub async fn events(
     fields: Fields,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    app.drain.admit()?;
     let header = headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?"));
     // The field is for clients that cannot set the header on their first request.
     let resume = header.or(fields.text("last_event_id")).filter(|it| !it.is_empty());
@@ -101,6 +102,8 @@ enum Turn {
 impl EventStream {
     /// The next event; `None` ends the stream: the token has expired, or this node goes away.
     async fn next(&mut self) -> Option<sse::Event> {
+        // What was returned before is on its way, or the next would not be asked for.
+        self.session.queue().note_written();
         if let Some(event) = self.first.pop() {
             return Some(event);
         }

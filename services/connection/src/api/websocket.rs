@@ -36,6 +36,7 @@ pub async fn upgrade(
     fields: Fields,
     mut request: Request,
 ) -> Result<Response, Problem> {
+    app.drain.admit()?;
     let headers = request.headers();
     if !origin::is_allowed(headers, &app.settings.allowed_origins) {
         return Err(Refusal::new(
@@ -55,7 +56,8 @@ pub async fn upgrade(
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return Ok(not_an_upgrade());
     };
-    tokio::spawn(async move {
+    let tasks = app.drain.tasks.clone();
+    tasks.spawn(async move {
         match upgrade.await {
             Ok(upgraded) => serve(app, upgraded, upgrade_said).await,
             Err(error) => tracing::debug!(%error, "an upgrade failed"),

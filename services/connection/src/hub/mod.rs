@@ -280,6 +280,17 @@ impl Hub {
             .unwrap_or_default()
     }
 
+    /// The users on this node who take part in a conversation, of those that get what has this `seq`.
+    pub fn parties(&self, id: &ConversationId, seq: u64) -> Vec<Arc<User>> {
+        let mut users = Vec::new();
+        self.interest.each(id, |party| {
+            if party.since <= seq {
+                users.push(party.user.clone());
+            }
+        });
+        users
+    }
+
     /// What happens while this reads is taken in by dispatch; see [`Memberships::set`].
     async fn load(&self, user: &Arc<User>) -> Result<(), LogError> {
         for (id, span) in self.read_memberships(&user.id).await?.into_spans() {

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bus::{LogError, Record, direct};
+use bus::direct::{self, Reach};
+use bus::{LogError, Record};
 use futures_util::{StreamExt, stream};
 
 use super::Hub;
@@ -133,14 +134,15 @@ impl Hub {
     ) -> Result<Page, LogError> {
         let resets = self.resets.load(Ordering::Acquire);
         let end = self.check_reach(index, from).await?;
-        let changed = self.changed_subjects(index, mine, from).await?;
+        let changed = self.changed_subjects(index, mine, (from, until)).await?;
         let each = (limit / changed.len().max(1)).max(8);
         let bytes = (PAGE_BYTES / changed.len().max(1)).max(64 * 1024);
         let lane = self.lanes[index].lane;
         let mut reads = stream::iter(changed)
-            .map(|(subject, last_seq)| async move {
-                let batch = self.log.from(lane, &subject, from + 1, each, bytes).await;
-                (batch, last_seq)
+            .map(|changed| async move {
+                let place = (from + 1, changed.reach);
+                let batch = self.log.from(lane, &changed.subject, place, each, bytes).await;
+                (batch, changed.last_seq)
             })
             .buffer_unordered(READS_AT_ONCE);
         let (mut records, mut reached) = (Vec::new(), until);
@@ -189,14 +191,13 @@ impl Hub {
         Ok(state.last)
     }
 
-    /// The subjects of this lane that hold anything after `from`, of the conversations in `mine`, each with the last `seq`
-    /// that the user gets of it, where he has left.
+    /// The subjects of this lane that hold anything after `from`, of the conversations in `mine`, as of `until` or later.
     async fn changed_subjects(
         &self,
         index: usize,
         mine: &Memberships,
-        from: u64,
-    ) -> Result<Vec<(String, Option<u64>)>, LogError> {
+        (from, until): (u64, u64),
+    ) -> Result<Vec<Changed>, LogError> {
         let lane = self.lanes[index].lane;
         let receipts = lane == bus::Lane::Receipts;
         let subjects: HashMap<String, Option<u64>> = mine
@@ -217,19 +218,34 @@ impl Hub {
         };
         let mut changed = Vec::new();
         let all: Vec<String> = subjects.keys().cloned().collect();
+        let of = |subject: String, reach| Changed {
+            last_seq: subjects.get(&subject).copied().flatten(),
+            subject,
+            reach,
+        };
         for chunk in all.chunks(chunk) {
-            match self.log.lasts(lane, chunk.to_vec()).await {
-                Ok(lasts) => changed.extend(lasts.into_iter().filter(|it| it.position > from).map(|it| it.subject)),
-                Err(LogError::TooManySubjects) => changed.extend_from_slice(chunk),
+            match self.log.lasts(lane, chunk, until).await {
+                Ok(lasts) => {
+                    let news = lasts.into_iter().filter(|it| it.position > from);
+                    changed.extend(news.map(|it| of(it.subject, Reach::Entry(it.position))));
+                }
+                Err(LogError::TooManySubjects) => {
+                    changed.extend(chunk.iter().map(|it| of(it.clone(), Reach::Position(until))));
+                }
                 Err(error) => return Err(error),
             }
         }
-        let last_seq = |subject: String| {
-            let until = subjects.get(&subject).copied().flatten();
-            (subject, until)
-        };
-        Ok(changed.into_iter().map(last_seq).collect())
+        Ok(changed)
     }
+}
+
+/// A subject that holds something new.
+struct Changed {
+    subject: String,
+    /// What a read of it must hold to be whole.
+    reach: Reach,
+    /// The last `seq` that the user gets of it, where he has left.
+    last_seq: Option<u64>,
 }
 
 /// Whether nothing after this entry is for somebody who gets nothing past `last_seq`: what was said since he left would

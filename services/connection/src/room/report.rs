@@ -48,6 +48,11 @@ impl Reporter {
         }
     }
 
+    /// This process's id.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
     /// Reports what has changed until now, if anything. Returns the node and the number of its last report.
     pub async fn flush(&self, app: &App) -> (String, u64) {
         let mut number = self.number.lock().await;

@@ -37,7 +37,7 @@ pub async fn run(app: Arc<App>, last: Shutdown) -> anyhow::Result<()> {
                 Ok(heard) => heard.signals.iter().for_each(|signal| app.hub.rooms.on_signal(signal)),
                 Err(error) => {
                     metrics::counter!("parley_unreadable_total", "what" => "signal").increment(1);
-                    tracing::debug!(%error, "skipped signals");
+                    tracing::debug!(error = %protocol::Quiet(&error), "skipped signals");
                 }
             },
             _ = tick.tick() => app.hub.rooms.expire_typing(),

@@ -45,7 +45,14 @@ pub async fn serve(app: Arc<App>, mut ws: Ws, upgrade: Upgrade) {
         traceparent,
     } = upgrade;
     let deadline = accepted_at + AUTHENTICATE;
-    let admitted = match timeout_at(deadline, admit(&app, &mut ws, offered)).await {
+    let admitted = tokio::select! {
+        admitted = timeout_at(deadline, admit(&app, &mut ws, offered)) => Some(admitted),
+        () = app.drain.begun() => None,
+    };
+    let Some(admitted) = admitted else {
+        return close(&mut ws, close::DRAINING, "draining").await;
+    };
+    let admitted = match admitted {
         Ok(Ok(admitted)) => admitted,
         Ok(Err(Some((code, reason)))) => return close(&mut ws, code, reason).await,
         Ok(Err(None)) => return,

@@ -7,6 +7,7 @@ mod catch_up;
 mod confirms;
 pub mod feed;
 pub mod frames;
+pub mod handed;
 pub mod handshake;
 pub mod limiter;
 mod live;
@@ -19,7 +20,7 @@ mod socket;
 pub mod start;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
@@ -36,6 +37,9 @@ use crate::hub::event::Event;
 use crate::hub::user::User;
 use crate::room::live::Live;
 
+/// Of a session that is not to go.
+const STAYS: u64 = u64::MAX;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Session {
@@ -48,7 +52,8 @@ pub struct Session {
     user: OnceLock<Arc<User>>,
     queue: Mutex<Queue>,
     bell: Bell,
-    draining: AtomicBool,
+    /// Milliseconds after which the client is to come back, once it is told; [`STAYS`] before.
+    draining: AtomicU64,
     /// Whether others see its user as online because of it.
     pub is_present: bool,
     activity: Mutex<Activity>,
@@ -88,7 +93,7 @@ impl Session {
             user: OnceLock::new(),
             queue: Mutex::new(Queue::starting_at(positions, told)),
             bell: Bell::default(),
-            draining: AtomicBool::new(false),
+            draining: AtomicU64::new(STAYS),
         })
     }
 
@@ -162,14 +167,20 @@ impl Session {
         self.ring();
     }
 
-    /// Asks the socket's task to say goodbye.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+    /// Asks the socket's task to say goodbye, and the client to come back after so many milliseconds.
+    pub fn drain(&self, reconnect_after_ms: u64) {
+        self.draining
+            .store(reconnect_after_ms.min(STAYS - 1), Ordering::Release);
         self.ring();
     }
 
+    /// After how many milliseconds the client is to come back, if it is to go.
+    pub(crate) fn draining(&self) -> Option<u64> {
+        Some(self.draining.load(Ordering::Acquire)).filter(|it| *it != STAYS)
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.draining().is_some()
     }
 
     fn ring(&self) {

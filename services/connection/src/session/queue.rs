@@ -6,10 +6,12 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use protocol::ConversationId;
 use protocol::server_frame::ResyncReason;
+use protocol::timeline::HandedState;
+use protocol::{ConversationId, Timestamp};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::handed::Handed;
 use crate::hub::event::Event;
 use crate::room::live::Live;
 
@@ -55,6 +57,8 @@ pub struct Queue {
     /// Taken since it was last looked for those that say nothing new.
     signals_taken: usize,
     resync: Option<ResyncReason>,
+    /// What was taken out, and when it was written. Nothing for an idle session.
+    handed: Option<Box<Handed>>,
 }
 
 impl Queue {
@@ -71,6 +75,7 @@ impl Queue {
             signals: VecDeque::new(),
             signals_taken: 0,
             resync: None,
+            handed: None,
         }
     }
 
@@ -174,6 +179,9 @@ impl Queue {
         let event = self.events.pop_front()?;
         self.bytes -= event.frame.len();
         self.taken[event.lane] = event.position;
+        if event.lane + 1 < self.behind.len() {
+            self.handed.get_or_insert_default().take(event.lane, event.position);
+        }
         if self.events.is_empty() {
             // An idle session holds no buffer.
             self.events = VecDeque::new();
@@ -211,12 +219,35 @@ impl Queue {
         positions
     }
 
+    /// All that was taken out has been written.
+    pub fn note_written(&mut self) {
+        if let Some(handed) = self.handed.as_mut().filter(|it| it.is_unflushed()) {
+            handed.flush(Timestamp::now());
+        }
+    }
+
+    /// What became of the event at a position; `dispatched` as for [`Queue::positions`].
+    pub fn handed(&self, lane: usize, position: u64, dispatched: &[u64]) -> HandedState {
+        let found = self.handed.as_ref().and_then(|handed| handed.find(lane, position));
+        let passed = || self.positions(dispatched)[lane] >= position;
+        found.unwrap_or_else(|| {
+            if passed() {
+                HandedState::Passed
+            } else {
+                HandedState::Waiting
+            }
+        })
+    }
+
     /// A lane's stream was made anew: what is read from now on begins after `position` of the new one.
     pub fn reset_lane(&mut self, lane: usize, position: u64, reason: ResyncReason) {
         if self.behind[lane].is_some() {
             self.behind[lane] = Some(position);
         }
         self.taken[lane] = position;
+        if let Some(handed) = &mut self.handed {
+            handed.forget(lane);
+        }
         self.note_told(lane, position);
         self.note_end(lane, 0);
         let (old, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.events)
@@ -236,7 +267,7 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{ClientId, Timestamp, UserId};
+    use protocol::{ClientId, UserId};
 
     use super::*;
     use crate::hub::event::Kind;
@@ -261,6 +292,29 @@ mod tests {
             queue.extend(lane, Vec::new(), None);
         }
         queue
+    }
+
+    #[test]
+    fn what_was_written_is_known_and_a_session_that_got_nothing_remembers_nothing() {
+        let mut queue = live(2);
+        // A receipt: nobody asks for its delivery.
+        queue.offer(&event(1, 3));
+        queue.pop();
+        queue.note_written();
+        assert!(queue.handed.is_none());
+        queue.offer(&event(0, 5));
+        let dispatched = [5, 3];
+        assert_eq!(queue.handed(0, 5, &dispatched), HandedState::Waiting, "in the queue");
+        queue.pop();
+        assert_eq!(queue.handed(0, 5, &dispatched), HandedState::Waiting, "not flushed");
+        queue.note_written();
+        assert!(matches!(queue.handed(0, 5, &dispatched), HandedState::At(_)));
+        assert_eq!(
+            queue.handed(0, 4, &dispatched),
+            HandedState::Passed,
+            "before the session"
+        );
+        assert_eq!(queue.handed(0, 9, &dispatched), HandedState::Waiting, "not dispatched");
     }
 
     #[test]

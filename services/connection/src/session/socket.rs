@@ -11,7 +11,6 @@ use std::task::{Context, Poll};
 use futures_util::{Sink, Stream};
 use protocol::server_frame::{Draining, ErrorFrame, close};
 use protocol::{Code, Refusal, ServerFrame, Timestamp};
-use rand::Rng;
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
@@ -26,6 +25,7 @@ use super::own::Own;
 use super::requests::{Outcome, Requests};
 use super::{Meter, Session, frames};
 use crate::app::App;
+use crate::drain;
 use crate::token::Caller;
 
 /// A WebSocket as this service holds it.
@@ -220,6 +220,9 @@ impl Socket {
             Turn::Broken(_) | Turn::Closed => Err(End::Gone),
             Turn::Flushed(Ok(())) => {
                 self.note_progress();
+                if self.writing_events {
+                    self.session.queue().note_written();
+                }
                 self.writing = false;
                 self.writing_events = false;
                 self.delivering = Vec::new();
@@ -265,8 +268,10 @@ impl Socket {
         if let Some(reason) = resync {
             self.on_resync(reason);
         }
-        if self.session.is_draining() && self.drain_until.is_none() {
-            self.start_draining();
+        if self.drain_until.is_none()
+            && let Some(reconnect_after_ms) = self.session.draining()
+        {
+            self.start_draining(reconnect_after_ms);
         }
         let mut bytes = 0;
         loop {
@@ -322,12 +327,10 @@ impl Socket {
         }
     }
 
-    fn start_draining(&mut self) {
-        let spread = u64::try_from(crate::app::DRAIN_SPREAD.as_millis()).unwrap_or(0);
-        let reconnect_after_ms = rand::rng().random_range(0..=spread);
+    fn start_draining(&mut self, reconnect_after_ms: u64) {
         self.reply(ServerFrame::Draining(Draining { reconnect_after_ms }));
         self.checkpoint_at = Some(Instant::now());
-        self.drain_until = Some(Instant::now() + crate::app::DRAIN_SOCKET);
+        self.drain_until = Some(Instant::now() + drain::SOCKET);
     }
 
     fn note_progress(&mut self) {
@@ -355,8 +358,9 @@ impl Socket {
         {
             at = at.min(other);
         }
-        if self.drain_until.is_some() {
-            at.min(Instant::now() + AGAIN)
+        if let Some(until) = self.drain_until {
+            let told = until - drain::SOCKET + drain::LINGER;
+            at.min(told.max(Instant::now() + AGAIN))
         } else {
             at
         }
@@ -371,7 +375,8 @@ impl Socket {
         }
         if let Some(until) = self.drain_until {
             let idle = self.requests.is_empty() && self.outbox.is_empty() && !self.writing;
-            if idle || now >= until {
+            let told = now + drain::SOCKET >= until + drain::LINGER;
+            if (idle && told) || now >= until {
                 return Err(End::Close(close::DRAINING, "draining"));
             }
         }

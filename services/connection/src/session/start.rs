@@ -94,6 +94,7 @@ async fn open_once(app: &Arc<App>, who: &Who, resume: Option<&str>) -> Result<Op
     if session.is_present {
         hub.rooms.changes.user(&session.user_id);
     }
+    app.drain.tell_if_begun(&session);
     Ok(Some(Opened {
         session,
         feed,

@@ -92,7 +92,7 @@ impl Service {
         now: Timestamp,
     ) -> Result<Done, Refusal> {
         let mut slot = conversation.state.lock().await;
-        let (mut state, mut freshness) = self.known(conversation, &mut slot).await?;
+        let (mut state, mut freshness) = (self.known(conversation, &mut slot).await?, Freshness::Cached);
         let mut conflicts = 0;
         loop {
             let event = match rules::decide(&state, caller, change, now) {
@@ -122,7 +122,7 @@ impl Service {
                     *slot = Some(state);
                     // Without the pause that messages make: there are many of them, and few changes.
                     state = self.after_conflict(conversation, &mut slot, 1).await?;
-                    freshness = Freshness::Fresh;
+                    freshness = Freshness::Cached;
                 }
                 Err(Failed::Log(error @ LogError::Refused(_))) => {
                     *slot = Some(state);

@@ -1,5 +1,6 @@
 //! Finding an entry of a conversation by its `seq`, where only the log can tell where it stands.
 
+use bus::direct::Reach;
 use bus::{LogError, Record};
 
 use super::Conversation;
@@ -14,16 +15,17 @@ impl Service {
     ///
     /// Bisects the stream: `seq` and position grow together, so that 2^n entries take n reads.
     pub(crate) async fn first_from(&self, conversation: &Conversation, seq: u64) -> Result<Option<Record>, LogError> {
-        let Some(last) = self.log.last(conversation.lane, &conversation.subject).await? else {
+        let Some(last) = self.log.newest(conversation.lane, &conversation.subject).await? else {
             return Ok(None);
         };
         let (mut low, mut high) = (1, last.position);
         let mut found = None;
         while low <= high {
             let middle = low + (high - low) / 2;
+            let place = (middle, Reach::Position(last.position));
             let next = self
                 .log
-                .from(conversation.lane, &conversation.subject, middle, 1, BYTES_MOST);
+                .from(conversation.lane, &conversation.subject, place, 1, BYTES_MOST);
             let record = next.await?.records.into_iter().next();
             let seen = record.as_ref().and_then(|it| Seen::of(it).ok());
             let (Some(record), Some(seen)) = (record, seen) else {

@@ -20,9 +20,9 @@ const CATCH_UP: Duration = Duration::from_millis(1_500);
 /// How a conversation was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    /// What is known here will do.
+    /// What is known here will do, or what any copy of the log holds.
     Cached,
-    /// As of an entry that was the last one after the request began.
+    /// As of an entry that was the last one after the request began, by the log's leader.
     Fresh,
 }
 
@@ -39,11 +39,14 @@ impl Service {
         freshness: Freshness,
     ) -> Result<State, Refusal> {
         let mut slot = conversation.state.lock().await;
-        let (mut state, known) = self.known(conversation, &mut slot).await?;
-        let suffices = known == Freshness::Fresh || freshness == Freshness::Cached && state.members.contains(user);
-        if !suffices {
-            state = self.refresh(conversation, &mut slot).await?;
-        }
+        let known = match freshness {
+            Freshness::Cached => Some(self.known(conversation, &mut slot).await?),
+            Freshness::Fresh => None,
+        };
+        let state = match known.filter(|it| it.members.contains(user)) {
+            Some(state) => state,
+            None => self.refresh(conversation, &mut slot).await?,
+        };
         if state.members.contains(user) {
             Ok(state)
         } else {
@@ -60,32 +63,54 @@ impl Service {
         self.refresh(conversation, &mut slot).await
     }
 
-    /// A copy of what a conversation's slot holds, which is loaded where it holds nothing.
+    /// A copy of what a conversation's slot holds. Where it holds nothing it is loaded from any copy of the log: as good as
+    /// what was cached, and no better.
     pub(crate) async fn known(
         &self,
         conversation: &Arc<Conversation>,
         slot: &mut Option<State>,
-    ) -> Result<(State, Freshness), Refusal> {
+    ) -> Result<State, Refusal> {
         if let Some(state) = slot {
-            return Ok((state.clone(), Freshness::Cached));
+            return Ok(state.clone());
         }
         let state = self.load(conversation).await?;
         *slot = Some(state.clone());
-        Ok((state, Freshness::Fresh))
+        Ok(state)
     }
 
-    /// Brings what a conversation's slot holds up to the last entry; a copy of it. A read that fails leaves in the slot
-    /// what was known before.
+    /// Brings what a conversation's slot holds up to the last entry, by the log's leader; a copy of it. A read that fails
+    /// leaves in the slot what was known before.
     pub(crate) async fn refresh(
         &self,
         conversation: &Arc<Conversation>,
         slot: &mut Option<State>,
     ) -> Result<State, Refusal> {
-        let (state, freshness) = self.known(conversation, slot).await?;
-        if freshness == Freshness::Fresh {
-            return Ok(state);
-        }
-        let state = self.follow(conversation, slot, state).await?;
+        let last = self.log.newest(conversation.lane, &conversation.subject).await;
+        let last = last.map_err(|error| unavailable(&error))?;
+        let state = match slot.clone() {
+            Some(state) => self.follow(conversation, slot, state, last).await?,
+            None => {
+                count_load();
+                self.load_from(conversation, last, None).await?
+            }
+        };
+        *slot = Some(state.clone());
+        Ok(state)
+    }
+
+    /// Brings a slot up to what another replica appended before this one. From any copy of the log, if that holds it.
+    pub(crate) async fn refresh_past(
+        &self,
+        conversation: &Arc<Conversation>,
+        slot: &mut Option<State>,
+        position: u64,
+    ) -> Result<State, Refusal> {
+        let last = self.last(conversation).await?;
+        let is_past = last.as_ref().is_some_and(|it| it.position > position);
+        let Some(state) = slot.clone().filter(|_| is_past) else {
+            return self.refresh(conversation, slot).await;
+        };
+        let state = self.follow(conversation, slot, state, last).await?;
         *slot = Some(state.clone());
         Ok(state)
     }
@@ -95,8 +120,8 @@ impl Service {
         conversation: &Arc<Conversation>,
         slot: &mut Option<State>,
         mut state: State,
+        last: Option<Record>,
     ) -> Result<State, Refusal> {
-        let last = self.last(conversation).await?;
         let seen = last
             .as_ref()
             .map(Seen::of)
@@ -119,9 +144,9 @@ impl Service {
         }
     }
 
-    /// Loads a state from nothing.
+    /// Loads a state from nothing, from any copy of the log. That there is no such conversation is the leader's word.
     pub(crate) async fn load(&self, conversation: &Arc<Conversation>) -> Result<State, Refusal> {
-        metrics::counter!("parley_conversation_loads_total").increment(1);
+        count_load();
         let last = self.last(conversation).await?;
         self.load_from(conversation, last, None).await
     }
@@ -213,6 +238,10 @@ impl Service {
             .await
             .map_err(|error: LogError| unavailable(&error))
     }
+}
+
+fn count_load() {
+    metrics::counter!("parley_conversation_loads_total").increment(1);
 }
 
 fn unreadable(conversation: &Conversation, error: &dyn std::fmt::Display) -> Refusal {

@@ -82,7 +82,7 @@ impl Batch {
     /// Projects the batch and acks it.
     ///
     /// # Errors
-    /// Why the lane must start again; the entries come again.
+    /// Why the lane must start again; the entries come again, at once where this replica ends.
     pub(super) async fn project(self, service: &Service, shutdown: &Shutdown) -> Result<(), String> {
         if self.messages.is_empty() {
             return Ok(());
@@ -128,6 +128,9 @@ impl Batch {
         let events: Vec<&Event> = self.events.iter().collect();
         let writing: Vec<Span> = self.spans.iter().map(|it| commit_span(service, it)).collect();
         if !self.commit(service, &events, shutdown).await {
+            for message in &self.messages {
+                super::give_back(message).await;
+            }
             return Err("shutting down".into());
         }
         drop(writing);

@@ -8,7 +8,9 @@ mod batch;
 
 use std::time::Duration;
 
+use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use bus::pull::Pull;
 use bus::{Lane, streams};
 use futures_util::StreamExt;
 use lifecycle::Shutdown;
@@ -34,8 +36,6 @@ const BUSY: usize = 12;
 const ACK_WAIT: Duration = Duration::from_secs(2);
 /// Most entries in hand, of all replicas.
 const ACK_PENDING_MOST: i64 = 20_000;
-const EXPIRES: Duration = Duration::from_secs(10);
-const HEARTBEAT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Projects one lane until the shutdown.
@@ -77,7 +77,10 @@ async fn consume(service: &Service, lane: Lane, shutdown: &Shutdown) -> String {
     loop {
         let first = tokio::select! {
             first = entries.next() => first,
-            () = shutdown.triggered() => return "shutting down".into(),
+            () = shutdown.triggered(), if !entries.is_stopped() => {
+                entries.stop();
+                continue;
+            }
         };
         let mut batch = Batch::new(lane);
         let mut ended = take(&mut batch, first);
@@ -93,6 +96,9 @@ async fn consume(service: &Service, lane: Lane, shutdown: &Shutdown) -> String {
         }
         busy = may_linger && batch.len() >= BUSY;
         if let Err(reason) = batch.project(service, shutdown).await {
+            if shutdown.is_triggered() {
+                hand_over(entries).await;
+            }
             return reason;
         }
         if let Some(reason) = ended {
@@ -101,22 +107,34 @@ async fn consume(service: &Service, lane: Lane, shutdown: &Shutdown) -> String {
     }
 }
 
+/// Gives back what comes for the last request of a replica that ends and cannot write: others may have more luck.
+async fn hand_over(mut entries: Pull) {
+    entries.stop();
+    while let Some(Ok(entry)) = entries.next().await {
+        give_back(&entry).await;
+    }
+}
+
+/// It comes again in a moment: at once would be here.
+async fn give_back(entry: &async_nats::jetstream::Message) {
+    if let Err(error) = entry.ack_with(AckKind::Nak(Some(PAUSE))).await {
+        tracing::debug!(%error, "an entry in hand comes again later");
+    }
+}
+
 /// Puts what came into the batch; says why nothing more will come.
-fn take(
-    batch: &mut Batch,
-    next: Option<Result<async_nats::jetstream::Message, pull::MessagesError>>,
-) -> Option<String> {
+fn take(batch: &mut Batch, next: Option<Result<async_nats::jetstream::Message, String>>) -> Option<String> {
     match next {
         Some(Ok(message)) => {
             batch.push(message);
             None
         }
-        Some(Err(error)) => Some(error.to_string()),
-        None => Some("the subscription ended".into()),
+        Some(Err(error)) => Some(error),
+        None => Some("stopped".into()),
     }
 }
 
-async fn open(service: &Service, lane: Lane) -> Result<pull::Stream, String> {
+async fn open(service: &Service, lane: Lane) -> Result<Pull, String> {
     let config = pull::Config {
         durable_name: Some(CONSUMER.into()),
         deliver_policy: DeliverPolicy::All,
@@ -135,10 +153,5 @@ async fn open(service: &Service, lane: Lane) -> Result<pull::Stream, String> {
             return Err(made.err().map_or_else(|| error.to_string(), |made| made.to_string()));
         }
     };
-    let entries = consumer
-        .stream()
-        .max_messages_per_batch(BATCH)
-        .expires(EXPIRES)
-        .heartbeat(HEARTBEAT);
-    entries.messages().await.map_err(|error| error.to_string())
+    Ok(Pull::new(consumer, BATCH))
 }

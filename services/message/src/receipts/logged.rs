@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bus::subjects::{self, Lane};
-use bus::{LogError, direct};
+use bus::{LogError, direct, streams};
 use protocol::rpc::ReceiptKind;
 use protocol::{ConversationId, UserId};
 
@@ -21,6 +21,7 @@ impl Service {
         users: &[&UserId],
     ) -> Result<HashMap<UserId, (u64, u64)>, LogError> {
         let mut all: HashMap<UserId, (u64, u64)> = HashMap::new();
+        let least = streams::recent_end(self.log.bus(), &Lane::Receipts.stream()).await?;
         for chunk in users.chunks(USERS_MOST) {
             let kinds = [ReceiptKind::Read, ReceiptKind::Delivered];
             let place = |user, kind| (subjects::receipt(id, user, kind), (user, kind));
@@ -29,8 +30,8 @@ impl Service {
             if places.is_empty() {
                 continue;
             }
-            let found = self.log.lasts(Lane::Receipts, places.keys().cloned().collect());
-            for record in found.await? {
+            let asked: Vec<String> = places.keys().cloned().collect();
+            for record in self.log.lasts(Lane::Receipts, &asked, least).await? {
                 let Some((user, kind)) = places.get(&record.subject) else {
                     continue;
                 };

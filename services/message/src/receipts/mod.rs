@@ -14,8 +14,8 @@ mod watermark;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::LogError;
 use bus::subjects::{self, Lane};
+use bus::{LogError, Record};
 use protocol::envelope::{self, Extras, Told};
 use protocol::rpc::{Confirm, ReceiptKind};
 use protocol::server_frame::Receipt;
@@ -181,7 +181,10 @@ impl Service {
                     metrics::counter!("parley_receipts_written_total").increment(1);
                     return Ok(Known::new(target, appended.position, now, to.unwrap_or_default()));
                 }
-                Err(LogError::Conflict) => known = known.after_conflict(self.known_watermark(&subject, step).await?),
+                Err(LogError::Conflict) => {
+                    let last = self.log.newest(Lane::Receipts, &subject).await;
+                    known = known.after_conflict(self.watermark_of(last, step).await?);
+                }
                 Err(error) => return Err(unavailable(&error)),
             }
         }
@@ -239,7 +242,11 @@ impl Service {
     }
 
     async fn known_watermark(&self, subject: &str, step: &Move<'_>) -> Result<Known, Refusal> {
-        let last = self.log.last(Lane::Receipts, subject).await;
+        self.watermark_of(self.log.last(Lane::Receipts, subject).await, step)
+            .await
+    }
+
+    async fn watermark_of(&self, last: Result<Option<Record>, LogError>, step: &Move<'_>) -> Result<Known, Refusal> {
         if let Some(last) = last.map_err(|error| unavailable(&error))? {
             return Ok(Known::of(last.position, &last.payload));
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::LogError;
+use bus::direct::Reach;
 use protocol::envelope::{Envelope, EventHead};
 use protocol::{ConversationId, UserId};
 use tokio::sync::{Mutex, Semaphore};
@@ -101,9 +102,10 @@ impl Service {
             from = record.position;
         }
         while ring.last() < up_to {
+            let place = (from, Reach::Position(state.head.position));
             let read = self
                 .log
-                .from(conversation.lane, &conversation.subject, from, BATCH, BATCH_BYTES);
+                .from(conversation.lane, &conversation.subject, place, BATCH, BATCH_BYTES);
             let records = read.await?.records;
             let Some(last) = records.last() else { return Ok(()) };
             from = last.position + 1;

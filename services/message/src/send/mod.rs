@@ -107,7 +107,7 @@ impl Service {
         started: Instant,
     ) -> Result<Turn, Refusal> {
         let mut slot = conversation.state.lock().await;
-        let (mut state, mut freshness) = self.known(conversation, &mut slot).await?;
+        let (mut state, mut freshness) = (self.known(conversation, &mut slot).await?, Freshness::Cached);
         let mut conflicts = 0;
         loop {
             let decision = rules::decide(&state, draft, checks.reply_known, now);
@@ -157,7 +157,8 @@ impl Service {
                     conflicts += 1;
                     *slot = Some(state);
                     state = self.after_conflict(conversation, &mut slot, conflicts).await?;
-                    freshness = Freshness::Fresh;
+                    // Newer than before, but perhaps of a copy that is behind.
+                    freshness = Freshness::Cached;
                 }
                 Err(error @ LogError::Refused(_)) => {
                     *slot = Some(state);
@@ -200,6 +201,7 @@ impl Service {
             let pause = Duration::from_micros(rand::random_range(0..=most_ms * 1_000));
             tokio::time::sleep(pause).await;
         }
-        self.refresh(conversation, slot).await
+        let lost_at = slot.as_ref().map_or(0, |it| it.head.position);
+        self.refresh_past(conversation, slot, lost_at).await
     }
 }

@@ -36,7 +36,7 @@ impl Service {
                 position,
             });
         }
-        // Aged out or deleted, or a replica of the stream that is behind: MongoDB has it, or will.
+        // Aged out or deleted: MongoDB has it, or will.
         let stored = self.stored_original(draft).await?;
         stored.ok_or_else(|| Refusal::unavailable("the original of this repetition cannot be read yet: try again"))
     }
@@ -50,7 +50,7 @@ impl Service {
         deadline: Instant,
     ) -> Result<Option<Sent>, Refusal> {
         metrics::counter!("parley_lookups_total").increment(1);
-        let last = self.log.last(conversation.lane, &conversation.subject).await;
+        let last = self.log.newest(conversation.lane, &conversation.subject).await;
         if let Some(last) = last.map_err(|error| unavailable(&error))? {
             self.wait_stored(conversation.lane, last.position, deadline.into())
                 .await?;

@@ -28,6 +28,8 @@ pub(crate) struct EventDocument {
     #[serde(rename = "t")]
     pub(crate) event_type: String,
     at: DateTime,
+    /// When it was written; of messages, and not of those that older versions wrote.
+    stored: Option<DateTime>,
     sender: Option<UserId>,
     client_key: Option<Binary>,
     client_id: Option<ClientId>,
@@ -152,6 +154,12 @@ impl EventDocument {
             }
             _ => None,
         }
+    }
+
+    /// Sender, time and when it was written, of a message; `None` where it is none.
+    pub(crate) fn into_brief(self) -> Option<(UserId, Timestamp, Option<Timestamp>)> {
+        let sender = self.sender.filter(|_| self.event_type == MESSAGE)?;
+        Some((sender, time(self.at), self.stored.map(time)))
     }
 
     /// The message, as clients get it.

@@ -43,9 +43,9 @@ fn raw_key(id: &ConversationId, seq: u64) -> RawDocumentBuf {
     rawdoc! { "c": id.as_str(), "s": signed(seq) }
 }
 
-/// The document of a message. Without its client key it is outside the unique index: for a message that is in the log
+/// The document of a message, with the time at which it is written: only a message's timeline shows that. Without its client key it is outside the unique index: for a message that is in the log
 /// twice, so that history shows what clients were sent.
-pub(super) fn message(it: &MessageIncoming, with_key: bool) -> RawDocumentBuf {
+pub(super) fn message(it: &MessageIncoming, with_key: bool, now: Timestamp) -> RawDocumentBuf {
     let kind = match it.kind {
         MessageKind::Text => "text",
         MessageKind::Image => "image",
@@ -56,6 +56,7 @@ pub(super) fn message(it: &MessageIncoming, with_key: bool) -> RawDocumentBuf {
         "t": MESSAGE,
         "at": date(it.timestamp),
         "sender": it.sender_id.as_str(),
+        "stored": date(now),
     };
     if with_key {
         doc.append(cstr!("client_key"), client_key(&it.client_id));

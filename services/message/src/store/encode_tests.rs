@@ -53,7 +53,7 @@ fn a_message_comes_back_as_it_was_and_its_client_id_as_it_was_written() {
     ] {
         for with_key in [true, false] {
             let it = sample(written);
-            let Event::Message(stored) = back(&message(&it, with_key)) else {
+            let Event::Message(stored) = back(&message(&it, with_key, Timestamp::EPOCH)) else {
                 panic!("not a message")
             };
             assert_eq!(stored, it);

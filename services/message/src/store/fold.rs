@@ -56,7 +56,7 @@ fn newest<T>(known: &mut Option<(u64, T)>, seq: u64, told: T) {
 
 impl Writes {
     /// Folds events into writes.
-    pub(super) fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
+    pub(super) fn of<'a>(events: impl IntoIterator<Item = &'a Event>, now: Timestamp) -> Self {
         let mut writes = Self::default();
         let mut folds: HashMap<&ConversationId, Fold<'a>> = HashMap::new();
         let mut members: HashMap<(&UserId, &ConversationId), MemberFold> = HashMap::new();
@@ -72,7 +72,7 @@ impl Writes {
                     folds.entry(id).or_default().take(event);
                     continue;
                 }
-                Event::Message(it) => message(it, true),
+                Event::Message(it) => message(it, true, now),
                 Event::Created(it) => created(it),
                 Event::Updated(it) => updated(it),
                 Event::Added(it, size) => added(it, *size),

@@ -76,7 +76,7 @@ fn update(collection: &mut HashMap<String, Document>, update: &RawDocumentBuf) {
 
 impl Database {
     fn commit(&mut self, events: &[Event]) {
-        let writes = Writes::of(events);
+        let writes = Writes::of(events, Timestamp::EPOCH);
         writes
             .conversations
             .iter()
@@ -178,7 +178,10 @@ proptest! {
 
 #[test]
 fn many_receipts_of_one_user_are_one_update_to_the_highest() {
-    let writes = Writes::of(&[3, 9, 5].map(|seq| receipt(ReceiptKind::Read, "ann", seq)));
+    let writes = Writes::of(
+        &[3, 9, 5].map(|seq| receipt(ReceiptKind::Read, "ann", seq)),
+        Timestamp::EPOCH,
+    );
     assert_eq!(writes.members.len(), 1);
     let update = Document::try_from(&writes.members[0]).unwrap();
     assert_eq!(
@@ -225,7 +228,7 @@ fn an_event_of_a_newer_version_moves_the_head_and_has_no_document() {
         timestamp: Timestamp::from_millis(1_000),
     };
     let newer = Event::Newer(place);
-    assert!(Writes::of([&newer]).events.is_empty());
+    assert!(Writes::of([&newer], Timestamp::EPOCH).events.is_empty());
     let mut database = Database::default();
     database.commit(&[newer]);
     let stored = database.conversations.into_values().next().unwrap();

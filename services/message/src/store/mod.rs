@@ -151,7 +151,10 @@ impl Store {
             Ok(Ok(found)) => return Ok(found),
             Ok(Err(error)) => match *error.kind {
                 mongodb::error::ErrorKind::BsonDeserialization(error) => {
-                    return Err(StoreError::Unreadable(error.to_string()));
+                    // Up to where the driver's words quote the document.
+                    let words = error.to_string();
+                    let words = words.split(['`', '"']).next().unwrap_or_default();
+                    return Err(StoreError::Unreadable(words.trim().to_owned()));
                 }
                 _ => StoreError::from(error),
             },

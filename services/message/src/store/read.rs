@@ -1,5 +1,6 @@
 //! The reads, typed.
 
+use mongodb::bson::doc;
 use protocol::server_frame::MessageIncoming;
 use protocol::{ClientId, ConversationId, Timestamp, UserId, limits};
 
@@ -141,7 +142,10 @@ impl Store {
         sender: &UserId,
         client_id: &ClientId,
     ) -> Result<Option<(u64, Timestamp)>, StoreError> {
-        let found = self.find::<SentDocument>(queries::sent(id, sender, client_id)).await?;
+        let mut query = queries::sent(id, sender, client_id);
+        // A primary that was deposed and does not know yet would say that there is nothing, and the message would be sent twice.
+        query.insert("readConcern", doc! { "level": "linearizable" });
+        let found = self.find::<SentDocument>(query).await?;
         Ok(found.first().map(|it| (unsigned(it.key.seq), time(it.at))))
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, cstr, doc, rawdoc};
 use mongodb::error::ErrorKind;
-use protocol::{ConversationId, UserId};
+use protocol::{ConversationId, Timestamp, UserId};
 use serde::Deserialize;
 
 use super::encode::message;
@@ -87,7 +87,7 @@ impl Store {
             events: documents,
             conversations,
             members,
-        } = Writes::of(events.iter().copied());
+        } = Writes::of(events.iter().copied(), Timestamp::now());
         let insert = async {
             let errors = self.write("insert", MESSAGES, "documents", documents).await?;
             self.store_doubled(events, errors).await
@@ -123,7 +123,7 @@ impl Store {
                     seq = it.seq,
                     "a message is logged twice"
                 );
-                doubled.push(message(it, false));
+                doubled.push(message(it, false, Timestamp::now()));
             }
         }
         let errors = self.write("insert", MESSAGES, "documents", doubled).await?;

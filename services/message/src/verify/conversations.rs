@@ -89,7 +89,7 @@ impl Run<'_> {
         for (id, seqs) in above.into_iter().filter(|(_, seqs)| !seqs.is_empty()) {
             // Read after MongoDB: whatever was projected by then is in the log by now.
             let (_, subject) = self.log.place(&id);
-            let last = self.log.last(lane, &subject).await?;
+            let last = self.log.newest(lane, &subject).await?;
             let head = last.as_ref().and_then(|it| Seen::of(it).ok()).map_or(0, |it| it.seq);
             for seq in seqs.into_iter().filter(|seq| *seq > head) {
                 self.problem(format!(

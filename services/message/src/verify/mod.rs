@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use bus::direct::Reach;
 use bus::streams::StreamState;
 use bus::{Bus, Lane, Log, Record};
 use config::Config;
@@ -132,7 +133,8 @@ impl Run<'_> {
         if from > end {
             return Ok(None);
         }
-        let batch = self.log.from(lane, &lane.wildcard(), from, BATCH, BATCH_BYTES).await;
+        let place = (from, Reach::Position(end));
+        let batch = self.log.from(lane, &lane.wildcard(), place, BATCH, BATCH_BYTES).await;
         let mut records = batch.with_context(|| format!("reading {}", lane.stream()))?.records;
         let Some(next) = records.last().map(|it| it.position + 1) else {
             return Ok(None);

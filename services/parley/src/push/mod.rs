@@ -2,7 +2,7 @@
 
 mod dead;
 mod decisions;
-mod server;
+pub(crate) mod server;
 mod tail;
 
 use clap::{Args, Subcommand};

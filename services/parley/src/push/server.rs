@@ -11,7 +11,7 @@ use crate::data_dir;
 
 /// The options that say so.
 #[derive(Debug, Args)]
-pub(super) struct Server {
+pub(crate) struct Server {
     /// The deployment's folder: where to find its NATS
     #[arg(long, value_name = "DIR", default_value = data_dir::DEFAULT)]
     data: PathBuf,
@@ -25,7 +25,7 @@ impl Server {
     ///
     /// # Errors
     /// It cannot be found or reached.
-    pub(super) async fn connect(&self) -> anyhow::Result<Bus> {
+    pub(crate) async fn connect(&self) -> anyhow::Result<Bus> {
         let mut config = Config::load(None, |_| {})?;
         let port = std::fs::read_to_string(self.data.join("ports").join("nats")).ok();
         match (&self.nats, port) {

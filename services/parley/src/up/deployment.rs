@@ -255,6 +255,14 @@ fn environment(plan: &Plan, replica: &Replica, played: Option<&fake_push::Played
             .to_owned(),
         ),
         ("PARLEY_LOG__LEVEL".into(), config.log.level.clone()),
+        (
+            "PARLEY_CONNECTION__DRAIN_DELAY_MS".into(),
+            config.connection.drain_delay_ms.to_string(),
+        ),
+        (
+            "PARLEY_CONNECTION__DRAIN_WINDOW_MS".into(),
+            config.connection.drain_window_ms.to_string(),
+        ),
     ];
     if let Some(listen) = replica.listen {
         variables.push(("PARLEY_HTTP__LISTEN".into(), listen.to_string()));

@@ -58,6 +58,9 @@ impl Plan {
             config.log.format = Format::Text;
             config.log.level = if options.separate { "info" } else { "warn" }.to_owned();
             config.http.listen = LISTEN;
+            // Nobody balances load here, and all of it is to end within ten seconds.
+            config.connection.drain_delay_ms = 0;
+            config.connection.drain_window_ms = 1_000;
         })?;
         let nats = options.nats.clone().or_else(|| set("PARLEY_NATS__URL"));
         let mongodb = options.mongodb.clone().or_else(|| set("PARLEY_MONGODB__URI"));

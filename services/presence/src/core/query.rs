@@ -66,17 +66,21 @@ impl Core {
         }
     }
 
-    /// Of these users, who is connected or does not want to be disturbed. Whoever is in his grace is not connected.
+    /// Of these users, who is connected, was so lately, or does not want to be disturbed. Whoever is in his grace is not
+    /// connected.
     pub(crate) fn connections(&self, users: &[UserId]) -> Connections {
         let mut asked = HashSet::new();
         let connections = |user: &UserId| UserConnections {
             dnd: self.table.users.chosen(user) == ChosenStatus::Dnd,
             devices: self.table.users.devices(user),
+            lately: self.table.users.is_lingering(user),
             user_id: user.clone(),
         };
         let users = users.iter().filter(|user| asked.insert(*user)).map(connections);
         Connections {
-            users: users.filter(|it| it.dnd || !it.devices.is_empty()).collect(),
+            users: users
+                .filter(|it| it.dnd || it.lately || !it.devices.is_empty())
+                .collect(),
         }
     }
 

@@ -141,6 +141,11 @@ impl Users {
         self.users.len()
     }
 
+    /// Whether a user is in his grace.
+    pub(crate) fn is_lingering(&self, user: &UserId) -> bool {
+        self.graces.get(user).is_some()
+    }
+
     /// Users in their grace.
     pub(crate) fn lingering(&self) -> usize {
         self.graces.len()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{AckKind, Message as Entry};
 use bus::write::{Terms, write};
+use lifecycle::Shutdown;
 use protocol::push::Platform;
 use protocol::{Timestamp, UserId};
 use telemetry::trace::{self, Origin};
@@ -27,6 +28,8 @@ use crate::service::Service;
 const OUR_FAULT: Duration = Duration::from_secs(60);
 /// What a browser's push service may ask for at most: jobs that are put off take up room.
 const ASKED_OF_BROWSERS: Duration = Duration::from_secs(10 * 60);
+/// What a replica that ends gives back comes again after this.
+const GIVEN_BACK: Duration = Duration::from_millis(100);
 const CLOCKS_APART_MS: i64 = 60 * 60 * 1_000;
 
 /// A job that is to be tried now.
@@ -46,8 +49,13 @@ impl Attempt {
         (user, device, self.job.collapse_id())
     }
 
-    /// Makes the attempt and settles the job.
-    pub(super) async fn make(mut self, service: &Service, state: &LaneState) {
+    /// Makes the attempt and settles the job, or gives it back when told to give up: another replica makes it then,
+    /// instead of nobody until NATS' patience ends.
+    pub(super) async fn make(mut self, service: &Service, state: &LaneState, give_up: &Shutdown) {
+        if give_up.is_triggered() {
+            again(&self.entry, GIVEN_BACK).await;
+            return;
+        }
         let Some(provider) = service.providers.get(self.job.platform) else {
             // Its key was taken away since.
             again(&self.entry, OUR_FAULT).await;
@@ -60,6 +68,10 @@ impl Attempt {
         let answer = tokio::select! {
             answer = provider.push(&push).instrument(span.clone()) => answer,
             never = self.keep() => match never {},
+            () = give_up.triggered() => {
+                again(&self.entry, GIVEN_BACK).await;
+                return;
+            }
         };
         self.place = Place::default();
         self.count(&answer, began);

@@ -78,7 +78,7 @@ async fn take(service: &Service, state: &LaneState, entry: Entry) -> Option<Held
         Ok(job) => job,
         Err(error) => {
             metrics::counter!("parley_unreadable_total", "what" => "job").increment(1);
-            tracing::error!(%error, subject = %entry.subject, "dropped an unreadable job");
+            tracing::error!(error = %protocol::Quiet(&error), subject = %entry.subject, "dropped an unreadable job");
             settle(&entry, AckKind::Term).await;
             return None;
         }

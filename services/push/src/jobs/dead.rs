@@ -160,7 +160,7 @@ pub async fn replay(bus: &Bus, number: u64) -> Result<Replayed, LogError> {
 
 fn read(payload: &[u8]) -> Option<Letter> {
     serde_json::from_slice(payload)
-        .inspect_err(|error| tracing::warn!(%error, "skipped an unreadable dead letter"))
+        .inspect_err(|error| tracing::warn!(error = %protocol::Quiet(error), "skipped an unreadable dead letter"))
         .ok()
 }
 

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::{AckKind, Message as Entry};
+use bus::durable;
+use bus::pull::EXPIRES;
 use bus::subjects::PUSH_JOBS_STREAM;
 use futures_util::StreamExt;
 use lifecycle::Shutdown;
@@ -32,10 +34,8 @@ const BATCH: usize = 128;
 const UNDER_WAY: usize = 256;
 /// How long jobs that come together are waited for.
 const LINGER: Duration = Duration::from_millis(1);
-/// A fetch waits so long for the first job.
-const EXPIRES: Duration = Duration::from_secs(10);
-/// A probe's.
-const EXPIRES_PROBE: Duration = Duration::from_secs(1);
+/// A replica that ends has so long for the pushes under way; what is not done then is given back.
+const END: Duration = Duration::from_secs(3);
 /// What a killed replica had in hand comes again after this. While a provider is waited for NATS is told that it is in hand.
 const ACK_WAIT: Duration = Duration::from_secs(25);
 /// Most jobs in hand or put off, of all replicas.
@@ -53,7 +53,7 @@ type Ready = (Attempt, Option<OwnedSemaphorePermit>);
 /// User, device and what the push replaces.
 type Key = (UserId, String, String);
 
-/// Works on a queue until the shutdown; then waits for what is under way. One loop fetches, so that jobs are begun in the
+/// Works on a queue until the shutdown; then does what is under way, or gives it back. One loop fetches, so that jobs are begun in the
 /// order of the queue.
 pub(super) async fn run(service: Arc<Service>, lane: Lane, shutdown: Shutdown) {
     let fetcher = Fetcher {
@@ -62,6 +62,7 @@ pub(super) async fn run(service: Arc<Service>, lane: Lane, shutdown: Shutdown) {
         room: Arc::new(Semaphore::new(UNDER_WAY)),
         chains: Arc::default(),
         shutdown,
+        give_up: Shutdown::new(),
     };
     let chains = fetcher.chains.clone();
     tokio::select! {
@@ -86,6 +87,8 @@ struct Fetcher {
     room: Arc<Semaphore>,
     chains: Arc<Chains<Key, Ready>>,
     shutdown: Shutdown,
+    /// Fires when what is under way is to be given back.
+    give_up: Shutdown,
 }
 
 /// Ends a chain whatever becomes of the one that does its pushes: what waits in it comes again.
@@ -134,7 +137,11 @@ impl Fetcher {
                 self.pause(PAUSE).await;
             }
         }
-        while under_way.join_next().await.is_some() {}
+        let done = async { while under_way.join_next().await.is_some() {} };
+        if timeout(END, done).await.is_err() {
+            self.give_up.trigger();
+            while under_way.join_next().await.is_some() {}
+        }
     }
 
     /// Room for some pushes, one at least. `None`: closed.
@@ -168,17 +175,12 @@ impl Fetcher {
             Some(consumer) => consumer,
             None => known.insert(self.open().await?),
         };
-        let expires = if is_probe { EXPIRES_PROBE } else { EXPIRES };
-        let batch = consumer.batch().max_messages(room.len()).expires(expires);
+        // Short, and read to its end also when this replica ends: see the module `pull`.
+        let batch = consumer.batch().max_messages(room.len()).expires(EXPIRES);
         let mut batch = batch.messages().await.map_err(|error| error.to_string())?;
         let mut any = false;
         loop {
-            let first = tokio::select! {
-                first = batch.next() => first,
-                () = self.shutdown.triggered() => None,
-            };
-            let Some(first) = first else {
-                self.hand_over(&mut batch).await;
+            let Some(first) = batch.next().await else {
                 return Ok(any);
             };
             let mut entries = vec![first.map_err(|error| error.to_string())?];
@@ -196,15 +198,6 @@ impl Fetcher {
             if let Some(error) = ended {
                 return Err(error);
             }
-        }
-    }
-
-    /// Gives back what has come and is not begun, when this replica ends: others need not wait for the time to ack.
-    async fn hand_over(&self, batch: &mut pull::Batch) {
-        while self.shutdown.is_triggered()
-            && let Ok(Some(Ok(entry))) = timeout(LINGER, batch.next()).await
-        {
-            again(&entry, PAUSE).await;
         }
     }
 
@@ -237,6 +230,7 @@ impl Fetcher {
                         self.chains.clone(),
                         key,
                         ready,
+                        self.give_up.clone(),
                     ));
                 }
                 Entered::Waits => {}
@@ -247,11 +241,9 @@ impl Fetcher {
     }
 
     async fn open(&self) -> Result<PullConsumer, String> {
-        let stream = self.service.bus.jetstream.get_stream_no_info(PUSH_JOBS_STREAM).await;
-        let stream = stream.map_err(|error| error.to_string())?;
         let name = self.state.lane.consumer();
         let config = pull::Config {
-            durable_name: Some(name.clone()),
+            durable_name: Some(name),
             filter_subject: self.state.lane.subject(),
             ack_policy: AckPolicy::Explicit,
             ack_wait: ACK_WAIT,
@@ -259,20 +251,26 @@ impl Fetcher {
             num_replicas: self.service.stream.replicas,
             ..Default::default()
         };
-        let made = stream.get_or_create_consumer(&name, config).await;
-        made.map_err(|error| error.to_string())
+        durable::open(&self.service.bus, PUSH_JOBS_STREAM, config).await
     }
 }
 
 /// Makes the pushes of a chain, one after the other.
-async fn follow(service: Arc<Service>, state: Arc<LaneState>, chains: Arc<Chains<Key, Ready>>, key: Key, first: Ready) {
+async fn follow(
+    service: Arc<Service>,
+    state: Arc<LaneState>,
+    chains: Arc<Chains<Key, Ready>>,
+    key: Key,
+    first: Ready,
+    give_up: Shutdown,
+) {
     let mut end = ChainEnd {
         chains: chains.clone(),
         key: Some(key.clone()),
     };
     let mut next = Some(first);
     while let Some((attempt, permit)) = next {
-        attempt.make(&service, &state).await;
+        attempt.make(&service, &state, &give_up).await;
         drop(permit);
         next = chains.next(&key);
     }

@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use bus::Lane;
+use bus::pull::Pull;
+use bus::{Lane, durable};
 use futures_util::StreamExt;
 use lifecycle::Shutdown;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::service::Service;
 
@@ -40,8 +41,6 @@ pub(crate) const ACK_WAIT: Duration = Duration::from_secs(10);
 const ACK_PENDING_MOST: i64 = 50_000;
 /// Messages from before the service was first started are pushed if they are not older than this.
 const PAST: Duration = Duration::from_secs(5 * 60);
-const EXPIRES: Duration = Duration::from_secs(10);
-const HEARTBEAT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Plans for one lane until the shutdown.
@@ -90,7 +89,7 @@ async fn consume(service: &Arc<Service>, lane: Lane, batches: &mut JoinSet<()>, 
         let first = tokio::select! {
             first = entries.next() => first,
             () = shutdown.triggered() => {
-                hand_over(&mut entries).await;
+                hand_over(entries).await;
                 return "shutting down".to_owned();
             }
         };
@@ -117,12 +116,11 @@ async fn consume(service: &Arc<Service>, lane: Lane, batches: &mut JoinSet<()>, 
     }
 }
 
-/// Gives back what was fetched ahead, when this replica ends: others need not wait for the time to ack.
-async fn hand_over(entries: &mut pull::Stream) {
-    for _ in 0..BATCH * 2 {
-        let Ok(Some(Ok(entry))) = timeout(LINGER, entries.next()).await else {
-            return;
-        };
+/// Gives back what comes for the last request of a replica that ends: a decision may take longer than it has. In a moment
+/// it comes again: at once would be here.
+pub(crate) async fn hand_over(mut entries: Pull) {
+    entries.stop();
+    while let Some(Ok(entry)) = entries.next().await {
         if let Err(error) = entry.ack_with(AckKind::Nak(Some(PAUSE))).await {
             tracing::debug!(%error, "a message is planned for later");
         }
@@ -132,26 +130,21 @@ async fn hand_over(entries: &mut pull::Stream) {
 /// Puts what came into the batch; says why nothing more will come.
 fn take(
     messages: &mut Vec<async_nats::jetstream::Message>,
-    next: Option<Result<async_nats::jetstream::Message, pull::MessagesError>>,
+    next: Option<Result<async_nats::jetstream::Message, String>>,
 ) -> Option<String> {
     match next {
         Some(Ok(message)) => {
             messages.push(message);
             None
         }
-        Some(Err(error)) => Some(error.to_string()),
-        None => Some("the subscription ended".into()),
+        Some(Err(error)) => Some(error),
+        None => Some("stopped".into()),
     }
 }
 
-async fn open(service: &Service, lane: Lane) -> Result<pull::Stream, String> {
+async fn open(service: &Service, lane: Lane) -> Result<Pull, String> {
     let consumer = consumer(service, lane, CONSUMER, String::new()).await?;
-    let entries = consumer
-        .stream()
-        .max_messages_per_batch(BATCH)
-        .expires(EXPIRES)
-        .heartbeat(HEARTBEAT);
-    entries.messages().await.map_err(|error| error.to_string())
+    Ok(Pull::new(consumer, BATCH))
 }
 
 /// A durable consumer of the log, made where it is not there. `filter`: of some subjects only.
@@ -161,11 +154,6 @@ pub(crate) async fn consumer(
     name: &str,
     filter: String,
 ) -> Result<async_nats::jetstream::consumer::PullConsumer, String> {
-    let stream = service.bus.jetstream.get_stream_no_info(lane.stream()).await;
-    let stream = stream.map_err(|error| error.to_string())?;
-    if let Ok(consumer) = stream.get_consumer::<pull::Config>(name).await {
-        return Ok(consumer);
-    }
     let start = std::time::SystemTime::now() - PAST.min(service.settings.ttl);
     let config = pull::Config {
         durable_name: Some(name.to_owned()),
@@ -179,6 +167,5 @@ pub(crate) async fn consumer(
         num_replicas: service.stream.replicas,
         ..Default::default()
     };
-    let made = stream.get_or_create_consumer(name, config).await;
-    made.map_err(|error| error.to_string())
+    durable::open(&service.bus, &lane.stream(), config).await
 }

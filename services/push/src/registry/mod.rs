@@ -9,10 +9,10 @@ mod registration;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bus::direct::{self, last_of_each};
+use bus::direct::last_of_each;
 use bus::subjects::{self, DEVICES_STREAM};
 use bus::write::{Terms, write};
-use bus::{Bus, LogError, Record};
+use bus::{Bus, LogError, Record, leader};
 use protocol::push::{Device, RegisterDevice};
 use protocol::{Timestamp, UserId};
 
@@ -159,7 +159,7 @@ impl Registry {
             }
             // One that does not count may still be there.
             let subject = subjects::device(user, device_id);
-            let record = direct::last(&self.bus, DEVICES_STREAM, &subject).await?;
+            let record = leader::last(&self.bus, DEVICES_STREAM, &subject).await?;
             let Some(record) = record.filter(|it| !it.payload.is_empty()) else {
                 return Ok(false);
             };
@@ -203,7 +203,7 @@ impl Registry {
     async fn take_token(&self, digest: &str, owner: &Owner) -> Result<Option<Owner>, LogError> {
         let subject = subjects::token(digest);
         for _ in 0..ATTEMPTS {
-            let record = direct::last(&self.bus, DEVICES_STREAM, &subject).await?;
+            let record = leader::last(&self.bus, DEVICES_STREAM, &subject).await?;
             let last = record.as_ref().and_then(|it| read::<Owner>(&it.payload));
             // Also where it is the owner already: whoever is about to release the token sees that it was taken again.
             let terms = Terms {
@@ -223,7 +223,7 @@ impl Registry {
     /// Gives a token up, if it is still the device's.
     async fn release_token(&self, digest: &str, owner: &Owner) -> Result<(), LogError> {
         let subject = subjects::token(digest);
-        let Some(record) = direct::last(&self.bus, DEVICES_STREAM, &subject).await? else {
+        let Some(record) = leader::last(&self.bus, DEVICES_STREAM, &subject).await? else {
             return Ok(());
         };
         if read::<Owner>(&record.payload).as_ref() != Some(owner) {
@@ -239,7 +239,7 @@ impl Registry {
     /// Forgets a registration that has lost its token.
     async fn forget_if_of(&self, owner: &Owner, digest: &str) -> Result<(), LogError> {
         let subject = subjects::device(&owner.user_id, &owner.device_id);
-        let Some(record) = direct::last(&self.bus, DEVICES_STREAM, &subject).await? else {
+        let Some(record) = leader::last(&self.bus, DEVICES_STREAM, &subject).await? else {
             return Ok(());
         };
         if read::<Registration>(&record.payload).is_none_or(|it| it.digest() != digest) {

@@ -83,7 +83,7 @@ pub(crate) fn read<T: for<'de> Deserialize<'de>>(payload: &[u8]) -> Option<T> {
     serde_json::from_slice(payload)
         .inspect_err(|error| {
             metrics::counter!("parley_unreadable_total", "what" => "device").increment(1);
-            tracing::warn!(%error, "skipped an unreadable entry of the devices");
+            tracing::warn!(error = %protocol::Quiet(error), "skipped an unreadable entry of the devices");
         })
         .ok()
 }

@@ -171,12 +171,15 @@ pub struct UserConnections {
     pub dnd: bool,
     /// A device with several sessions is in the foreground where one of them is.
     pub devices: Vec<(String, AppState)>,
+    /// Whether he has no session, but had one a moment ago: he may be on his way to another node.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lately: bool,
 }
 
 /// Who is connected.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
-    /// Of those asked for, who is connected or does not want to be disturbed.
+    /// Of those asked for, who is connected, was so lately, or does not want to be disturbed.
     pub users: Vec<UserConnections>,
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn start(service: &str) -> anyhow::Result<Option<Exporting>> {
     if endpoint.is_none() || is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
         return Ok(None);
     }
-    // TLS of either exporter, where the endpoint wants it.
+    // For gRPC's TLS.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let protocol = set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").or_else(|| set("OTEL_EXPORTER_OTLP_PROTOCOL"));
     let bad = "OTEL_EXPORTER_OTLP_ENDPOINT and its relatives do not name a collector";
@@ -69,6 +69,12 @@ pub(crate) fn start(service: &str) -> anyhow::Result<Option<Exporting>> {
             let _inside = runtime.enter();
             let exporter = SpanExporter::builder().with_tonic().build().context(bad)?;
             (exporter, Some(runtime))
+        }
+        None | Some("http/protobuf") if endpoint.as_ref().is_some_and(|it| it.trim().starts_with("https:")) => {
+            anyhow::bail!(
+                "OTEL_EXPORTER_OTLP_ENDPOINT: TLS is spoken by gRPC only: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or name a \
+             collector on this machine with http"
+            )
         }
         None | Some("http/protobuf") => {
             let builder = SpanExporter::builder().with_http();

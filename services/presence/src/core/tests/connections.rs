@@ -40,13 +40,21 @@ fn devices_on_other_nodes_stay_when_one_dies() {
 }
 
 #[test]
-fn who_is_in_his_grace_is_connected_from_nowhere() {
+fn who_is_in_his_grace_is_connected_from_nowhere_and_was_so_lately() {
     let mut world = World::new(1, 1);
     world.nodes[0].open(&user("ada"));
     world.run(SECOND);
     world.nodes[0].close(&user("ada"));
     world.run(SECOND);
     assert_eq!(world.told_of("ada"), ["online"]);
+    let ada = UserConnections {
+        user_id: user("ada"),
+        dnd: false,
+        devices: Vec::new(),
+        lately: true,
+    };
+    assert_eq!(told(&world, "ada"), Some(ada));
+    world.run(SECOND * 3);
     assert_eq!(told(&world, "ada"), None);
 }
 
@@ -69,6 +77,7 @@ fn who_does_not_want_to_be_disturbed_is_told_of_also_while_he_is_offline() {
         user_id: user("ada"),
         dnd: true,
         devices: Vec::new(),
+        lately: false,
     };
     assert_eq!((told(&world, "ada"), told(&world, "bob")), (Some(ada), None));
 }

@@ -249,6 +249,6 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except AssertionError as error:
+    except (AssertionError, OSError) as error:
         print(f"FAILED  {error}", file=sys.stderr)
         sys.exit(1)

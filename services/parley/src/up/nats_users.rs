@@ -66,7 +66,7 @@ fn fresh() -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// User and password of a line as [`write`] writes them.
+/// User and password of a line as [`write()`] writes them.
 fn password(line: &str) -> Option<(String, String)> {
     let (variable, value) = line.split_once("_PASSWORD: ")?;
     let value = value.trim().strip_prefix('"')?.strip_suffix('"')?;

@@ -123,6 +123,12 @@ images() {
 mkdir -p "$WORK"
 static
 [ "${1:-}" != static ] || exit 0
+# Trees, images and a release build; a full disk would hurt whoever else works here.
+free_gb=$(($(df --output=avail -k "$WORK" | tail -1) / 1000000))
+if [ "$free_gb" -lt 12 ]; then
+    echo "$WORK has $free_gb GB left, and the proof takes about 10: name another folder with WORK" >&2
+    exit 1
+fi
 trap finish EXIT
 if ! find_compose || ! start_engine; then
     echo "the engine cannot run here (Debian: docker.io and docker-compose, as root), so nothing beyond the static checks is shown"

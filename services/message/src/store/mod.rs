@@ -165,10 +165,15 @@ impl Store {
         Err(found)
     }
 
-    /// One command, below what it is for.
+    /// One command, below what the caller does.
     pub(crate) fn span(&self, command: &str, collection: &str) -> tracing::Span {
+        self.span_of(Origin::here(), command, collection)
+    }
+
+    /// One command, below what it is for.
+    pub(crate) fn span_of(&self, origin: Option<Origin>, command: &str, collection: &str) -> tracing::Span {
         telemetry::span!(
-            Origin::here(),
+            origin,
             "client",
             format!("{command} {collection}"),
             db.system.name = "mongodb",

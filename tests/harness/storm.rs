@@ -85,8 +85,13 @@ impl<'a> Storm<'a> {
             apps.push((user, Reliable::start(&users[user], node).await));
         }
         let mut followers = Vec::new();
-        for user in FEW..FEW + crowd.streams.min(crowd.sockets) {
-            followers.push((user, Follower::start(&users[user], user).await));
+        let following = users
+            .iter()
+            .enumerate()
+            .skip(FEW)
+            .take(crowd.streams.min(crowd.sockets));
+        for (index, user) in following {
+            followers.push((index, Follower::start(user, index).await));
         }
         let mut storm = Self {
             deployment,

@@ -150,7 +150,8 @@ impl Scene {
         let other = self.user(0).connect().await;
         let _ = other.try_send_text(&SECRET.repeat(10_000)).await;
         let forged = format!("eyJhbGciOiJIUzI1NiJ9.{SECRET}.{SECRET}");
-        self.user(0).socket().token(&forged).refused().await;
+        let forger = self.user(0).socket().token(&forged).open().await;
+        forger.expect_error("unauthenticated").await;
     }
 
     async fn what_is_wrong_over_http(&self) {

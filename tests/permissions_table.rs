@@ -141,7 +141,10 @@ fn stream_requests(stream: &str) -> Vec<Row> {
             push: &[H],
             ..rights(M, &[C, M, H], if stream == "RECEIPTS" { &[C, M, H] } else { &[C, M] })
         },
-        "MEMBERS" => rights(M, &[C, M, H], &[C, M]),
+        "MEMBERS" => Rights {
+            from_leader: Some(&[C, M, H]),
+            ..rights(M, &[C, M, H], &[C, M])
+        },
         "KV_PARLEY" => rights(M, &[C, M, H], &[M]),
         "KV_PRESENCE" => Rights {
             unnamed: &[P],

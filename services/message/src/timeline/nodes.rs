@@ -16,6 +16,8 @@ use crate::service::Service;
 
 /// For the nodes to answer; those that have not by then are named.
 const ANSWERS: Duration = Duration::from_millis(300);
+/// After the answers of all that are known, for another one.
+const QUIET: Duration = Duration::from_millis(50);
 /// Nodes that are gone for less than a lease are still taken to be alive, and have nobody connected.
 const GONE: &str = "it hangs, or has just gone: the deliveries of its live sessions";
 
@@ -68,11 +70,12 @@ impl Service {
         sent.map_err(drop)?;
         let until = Instant::now() + ANSWERS;
         let mut answers: Vec<Handed> = Vec::new();
-        let all = |answers: &[Handed]| {
-            let answered: HashSet<&str> = answers.iter().map(|it| &*it.node).collect();
-            living.is_some_and(|living| living.iter().all(|it| answered.contains(it.as_str())))
-        };
-        while !all(&answers) {
+        loop {
+            // One that has just started is not known to live yet: whoever is quick is heard in any case.
+            let until = match all_answered(&answers, living) {
+                true => until.min(Instant::now() + QUIET),
+                false => until,
+            };
             match timeout_at(until, replies.next()).await {
                 // Not even one node: the server itself says so.
                 Ok(Some(reply)) if reply.status.is_some() => break,
@@ -82,6 +85,13 @@ impl Service {
         }
         Ok(answers)
     }
+}
+
+/// Whether those that are known to live have answered; false where none is known.
+fn all_answered(answers: &[Handed], living: Option<&Vec<String>>) -> bool {
+    let answered: HashSet<&str> = answers.iter().map(|it| &*it.node).collect();
+    let all = |living: &Vec<String>| living.iter().all(|it| answered.contains(it.as_str()));
+    living.is_some_and(|living| !living.is_empty() && all(living))
 }
 
 fn take_in(part: &mut Part, answers: Vec<Handed>, others: bool) {
@@ -123,5 +133,31 @@ fn handed(session: HandedSession, node: &str) -> Step {
         device_id: Some(session.device_id),
         detail: Some(format!("node {node}")),
         ..step(kind, at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_have_answered_when_each_that_is_known_has_and_any_is_known() {
+        let answer = |node: &str| Handed {
+            node: node.to_owned(),
+            name: node.to_owned(),
+            sessions: Vec::new(),
+            left_out: 0,
+            others: (0, 0),
+        };
+        let living = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let (a, ab) = ([answer("a")], [answer("a"), answer("b")]);
+        assert!(all_answered(&a, Some(&living(&["a"]))));
+        assert!(all_answered(&ab, Some(&living(&["a"]))));
+        assert!(!all_answered(&a, Some(&living(&["a", "b"]))));
+        assert!(
+            !all_answered(&[], Some(&living(&[]))),
+            "just started: nobody is known yet"
+        );
+        assert!(!all_answered(&a, None));
     }
 }

@@ -187,6 +187,50 @@ async fn what_is_traced_is_decided_at_the_edge_by_ratio_and_by_the_clients_word(
 }
 
 #[tokio::test]
+async fn who_is_served_together_with_a_traced_message_is_not_traced() {
+    let collector = Collector::start().await;
+    let start = Deployment::start().env("OTEL_TRACES_SAMPLER", "parentbased_always_off");
+    let deployment = with(start, collector.by_http()).launch().await;
+    let ann = deployment.user("ann").await;
+    let mut rooms = Vec::new();
+    for _ in 0..10 {
+        rooms.push(ann.api.direct(&deployment.user("bob").await.id).await);
+    }
+    let socket = ann.connect().await;
+    let mut wanted = Vec::new();
+    for _ in 0..5 {
+        let (trace_id, sampled) = traceparent("01");
+        let ids: Vec<String> = rooms.iter().map(|_| client_id()).collect();
+        let mut frames: Vec<_> = rooms
+            .iter()
+            .zip(&ids)
+            .map(|(room, id)| message(id, room, "traced"))
+            .collect();
+        frames[5]["traceparent"] = json!(sampled);
+        socket.send_at_once(frames).await;
+        for id in &ids {
+            socket.wait_ack(id).await;
+        }
+        wanted.push(trace_id);
+    }
+    for trace_id in &wanted {
+        collector
+            .wait("the send", trace_id, |spans| {
+                spans.iter().find(|it| it.name == "message.send").map(drop)
+            })
+            .await;
+    }
+    let served: Vec<_> = collector
+        .spans()
+        .into_iter()
+        .filter(|it| it.name == "message.send")
+        .collect();
+    assert_eq!(served.len(), wanted.len(), "{served:#?}");
+    let linked = served.iter().any(|it| !it.links.is_empty());
+    assert!(linked, "none of them came with others: the test shows nothing");
+}
+
+#[tokio::test]
 async fn a_frame_without_a_context_has_the_upgrades_or_starts_a_trace() {
     let collector = Collector::start().await;
     let deployment = with(Deployment::start(), collector.by_http()).launch().await;

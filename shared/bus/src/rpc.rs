@@ -132,11 +132,28 @@ pub(crate) fn headers_of(span: &Span) -> Option<HeaderMap> {
     Some(headers)
 }
 
+/// What a request travels in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Travels {
+    /// A message of its own, whose header is its context.
+    Alone,
+    /// A message with others. Its header is the context of them all: a link, and nobody's parent, or all would be traced
+    /// because one is.
+    Together,
+}
+
+/// The context that an answer belongs below.
+fn parent<'a>(own: Option<&'a str>, header: Option<&'a str>, travels: Travels) -> Option<&'a str> {
+    match travels {
+        Travels::Alone => own.or(header),
+        Travels::Together => own,
+    }
+}
+
 /// What the side that answers does, below whoever asked.
-fn answer_span<R: Request>(request: &R, message: &async_nats::Message) -> Span {
+fn answer_span<R: Request>(request: &R, message: &async_nats::Message, travels: Travels) -> Span {
     let header = traceparent(message);
-    let own = request.traceparent();
-    let origin = Origin::inside(own.or(header));
+    let origin = Origin::inside(parent(request.traceparent(), header, travels));
     let span = telemetry::span!(
         origin,
         "server",
@@ -146,8 +163,7 @@ fn answer_span<R: Request>(request: &R, message: &async_nats::Message) -> Span {
         messaging.operation.r#type = "process",
         messaging.destination.name = message.subject.as_str()
     );
-    if origin.is_some() && own.is_some() && header != own {
-        // It came with others in one message.
+    if origin.is_some() && travels == Travels::Together {
         trace::link(&span, Origin::inside(header).and_then(|it| it.context()));
     }
     span
@@ -159,13 +175,18 @@ pub fn traceparent(message: &async_nats::Message) -> Option<&str> {
 }
 
 /// Does what is asked within its span.
-async fn handle<R, F, Fut>(request: R, message: &async_nats::Message, handler: &F) -> Result<R::Value, Refusal>
+async fn handle<R, F, Fut>(
+    request: R,
+    message: &async_nats::Message,
+    travels: Travels,
+    handler: &F,
+) -> Result<R::Value, Refusal>
 where
     R: Request,
     F: Fn(R) -> Fut,
     Fut: Future<Output = Result<R::Value, Refusal>>,
 {
-    let span = answer_span(&request, message);
+    let span = answer_span(&request, message, travels);
     let result = handler(request).instrument(span.clone()).await;
     if let Err(refusal) = &result {
         trace::fail(&span, refusal.code.as_str());
@@ -323,7 +344,7 @@ async fn serve<R, F, Fut>(
         let handler = handler.clone();
         tokio::spawn(async move {
             let answer: Answer<R::Value> = match serde_json::from_slice::<R>(&request.message.payload) {
-                Ok(body) => match handle(body, &request.message, &*handler).await {
+                Ok(body) => match handle(body, &request.message, Travels::Alone, &*handler).await {
                     Ok(value) => Answer::Ok(value),
                     Err(refusal) => Answer::Refused(refusal),
                 },
@@ -393,7 +414,9 @@ where
     let mut running: FuturesUnordered<_> = bodies
         .into_iter()
         .enumerate()
-        .map(|(index, body)| handle(body, &request.message, handler).map(move |result| (index, result)))
+        .map(|(index, body)| {
+            handle(body, &request.message, Travels::Together, handler).map(move |result| (index, result))
+        })
         .collect();
     while let Some(first) = running.next().await {
         let mut done = vec![first];
@@ -412,5 +435,17 @@ where
             }
             Err(error) => tracing::error!(%error, "answers could not be encoded"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_not_traced_because_one_that_came_with_it_is() {
+        assert_eq!(parent(None, Some("of all"), Travels::Together), None);
+        assert_eq!(parent(Some("own"), Some("of all"), Travels::Together), Some("own"));
+        assert_eq!(parent(None, Some("own"), Travels::Alone), Some("own"));
     }
 }

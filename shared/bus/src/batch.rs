@@ -18,7 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::Bus;
-use crate::rpc::{NOBODY, headers_of, internal, request_span, twice};
+use crate::rpc::{NOBODY, internal, twice};
+use crate::spans::{headers_of, request_span};
 use crate::subjects;
 
 /// Most requests of one message.

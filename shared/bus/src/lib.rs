@@ -19,6 +19,7 @@ mod membership;
 pub mod metrics;
 pub mod pull;
 pub mod rpc;
+pub mod spans;
 pub mod streams;
 pub mod subjects;
 pub mod tail;

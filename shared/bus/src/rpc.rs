@@ -10,7 +10,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::HeaderMap;
 use async_nats::service::{Service, ServiceExt};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -22,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
+use crate::spans::{Travels, answer_span, headers_of, request_span};
 use crate::{Bus, departures, subjects};
 
 /// Pause before asking again when no replica was there.
@@ -42,19 +42,6 @@ pub async fn call<R: Request>(bus: &Bus, request: &R, within: Duration) -> Resul
         trace::fail(&span, refusal.code.as_str());
     }
     answer
-}
-
-/// What a request looks like from the side that makes it.
-pub(crate) fn request_span(origin: Option<&Origin>, service: &str, endpoint: &str) -> Span {
-    telemetry::span!(
-        origin,
-        "client",
-        format!("request {service}.{endpoint}"),
-        messaging.system = "nats",
-        messaging.operation.name = "request",
-        messaging.operation.r#type = "send",
-        messaging.destination.name = subjects::endpoint(service, endpoint)
-    )
 }
 
 async fn attempts<R: Request>(bus: &Bus, request: &R, within: Duration) -> Result<R::Value, Refusal> {
@@ -123,55 +110,6 @@ fn answer<R: Request>(reply: &async_nats::Message) -> Result<R::Value, Refusal> 
         Ok(Answer::Refused(refusal)) => Err(refusal),
         Err(error) => Err(internal(&error)),
     }
-}
-
-/// The headers that carry a span's context; `None` where there is nothing to carry.
-pub(crate) fn headers_of(span: &Span) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    headers.insert(trace::HEADER, trace::traceparent_of(span)?);
-    Some(headers)
-}
-
-/// What a request travels in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Travels {
-    /// A message of its own, whose header is its context.
-    Alone,
-    /// A message with others. Its header is the context of them all: a link, and nobody's parent, or all would be traced
-    /// because one is.
-    Together,
-}
-
-/// The context that an answer belongs below.
-fn parent<'a>(own: Option<&'a str>, header: Option<&'a str>, travels: Travels) -> Option<&'a str> {
-    match travels {
-        Travels::Alone => own.or(header),
-        Travels::Together => own,
-    }
-}
-
-/// What the side that answers does, below whoever asked.
-fn answer_span<R: Request>(request: &R, message: &async_nats::Message, travels: Travels) -> Span {
-    let header = traceparent(message);
-    let origin = Origin::inside(parent(request.traceparent(), header, travels));
-    let span = telemetry::span!(
-        origin,
-        "server",
-        format!("{}.{}", R::SERVICE, R::ENDPOINT),
-        messaging.system = "nats",
-        messaging.operation.name = "process",
-        messaging.operation.r#type = "process",
-        messaging.destination.name = message.subject.as_str()
-    );
-    if origin.is_some() && travels == Travels::Together {
-        trace::link(&span, Origin::inside(header).and_then(|it| it.context()));
-    }
-    span
-}
-
-/// The trace context in a message's headers.
-pub fn traceparent(message: &async_nats::Message) -> Option<&str> {
-    Some(message.headers.as_ref()?.get(trace::HEADER)?.as_str())
 }
 
 /// Does what is asked within its span.
@@ -435,17 +373,5 @@ where
             }
             Err(error) => tracing::error!(%error, "answers could not be encoded"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_is_not_traced_because_one_that_came_with_it_is() {
-        assert_eq!(parent(None, Some("of all"), Travels::Together), None);
-        assert_eq!(parent(Some("own"), Some("of all"), Travels::Together), Some("own"));
-        assert_eq!(parent(None, Some("own"), Travels::Alone), Some("own"));
     }
 }

@@ -194,7 +194,7 @@ async fn consume(bus: &Bus, lane: Lane, reached: &AtomicU64, on: &mut impl FnMut
         reached.store(position, Ordering::Relaxed);
         on(TailEvent::Record {
             position: stream_sequence,
-            traceparent: crate::rpc::traceparent(&message).map(str::to_owned),
+            traceparent: crate::spans::traceparent(&message).map(str::to_owned),
             payload: message.payload,
         });
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::filter::{FilterExt, FilterFn, LevelFilter};
 use tracing_subscriber::layer::Filter;
 use tracing_subscriber::reload;
 
@@ -96,7 +96,9 @@ impl LogLevel {
             // It fails only where the subscriber is gone, and with it the log.
             reload: Box::new(move |filter| drop(handle.reload(filter))),
         };
-        Ok((filtered.and(filter_fn(is_harmless)), Self(Arc::new(Mutex::new(state)))))
+        // With a hint: without one, of two filters together, every line of every library is made to be looked at here.
+        let harmless = FilterFn::new(is_harmless).with_max_level_hint(LevelFilter::TRACE);
+        Ok((filtered.and(harmless), Self(Arc::new(Mutex::new(state)))))
     }
 
     /// What is in force.

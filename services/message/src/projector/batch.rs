@@ -9,7 +9,7 @@ use lifecycle::Shutdown;
 use protocol::envelope::Unreadable;
 
 use telemetry::trace::{self, Origin};
-use tracing::{Instrument, Span};
+use tracing::Span;
 
 use crate::event::Event;
 use crate::memberships;
@@ -63,7 +63,7 @@ impl Batch {
         // The `seq` of a receipt is no place in the conversation.
         let is_event = error.is_none() || self.lane != Lane::Receipts;
         self.events.extend(event.filter(|_| is_event));
-        let origin = Origin::inside(bus::rpc::traceparent(&message));
+        let origin = Origin::inside(bus::spans::traceparent(&message));
         if origin.is_some() {
             self.spans.push(telemetry::span!(
                 origin,
@@ -88,8 +88,9 @@ impl Batch {
             return Ok(());
         }
         let started = tokio::time::Instant::now();
+        // Not entered: nearly every batch of a busy lane holds a traced message, and then all commands would have spans.
         let span = self.span();
-        let done = self.write(service, shutdown).instrument(span.clone()).await;
+        let done = self.write(service, shutdown).await;
         if done.is_err() {
             self.spans.iter().chain([&span]).for_each(|it| trace::fail(it, "again"));
         }

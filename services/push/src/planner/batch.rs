@@ -133,7 +133,7 @@ fn read(service: &Service, entry: &Entry) -> Option<(MessageIncoming, Rest)> {
         sender_name: envelope.sender_name.map(std::borrow::Cow::into_owned),
         traceparent: envelope.traceparent.map(std::borrow::Cow::into_owned),
         span: telemetry::span!(
-            Origin::inside(bus::rpc::traceparent(entry)),
+            Origin::inside(bus::spans::traceparent(entry)),
             "consumer",
             "decide on pushes",
             messaging.system = "nats",

@@ -16,7 +16,7 @@ const LAST: Duration = Duration::from_secs(2);
 pub(crate) struct Exporting {
     provider: SdkTracerProvider,
     /// gRPC's own; the spans' thread hands over to it.
-    _runtime: Option<Runtime>,
+    runtime: Option<Runtime>,
 }
 
 impl std::fmt::Debug for Exporting {
@@ -37,7 +37,7 @@ impl Drop for Exporting {
         if let Err(error) = self.provider.shutdown_with_timeout(LAST) {
             tracing::warn!(%error, "the last spans were not exported");
         }
-        if let Some(runtime) = self._runtime.take() {
+        if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
@@ -99,8 +99,5 @@ pub(crate) fn start(service: &str) -> anyhow::Result<Option<Exporting>> {
         .with_batch_exporter(exporter)
         .build();
     super::context::switch_on(Config::default().sampler);
-    Ok(Some(Exporting {
-        provider,
-        _runtime: runtime,
-    }))
+    Ok(Some(Exporting { provider, runtime }))
 }

@@ -151,7 +151,9 @@ async fn a_timeline_tells_what_became_of_a_message_for_each_user_and_device() {
     on_the_terminal(&scene, &sent).await;
     of_one_user(&scene, &sent).await;
     what_names_no_message(&scene).await;
-    after_a_restart(scene, sent).await;
+    confirmed_by_a_device(&scene, &sent).await;
+    after_a_restart(&scene, &sent).await;
+    while_nats_hangs(&scene, &sent).await;
 }
 
 async fn on_the_terminal(scene: &Scene, sent: &Value) {
@@ -201,8 +203,36 @@ async fn what_names_no_message(scene: &Scene) {
     assert_eq!(output.status.code(), Some(1));
 }
 
+/// The phone that was woken up by the push says that it has the message.
+async fn confirmed_by_a_device(scene: &Scene, sent: &Value) {
+    let cat = scene.user(2);
+    let phone = cat.socket().device(&scene.cats.device).connect().await;
+    phone.send(json!({"type": "state", "state": "background"})).await;
+    let confirm = json!({"type": "message:delivered", "conversation_id": scene.room.id, "seq": sent["seq"]});
+    phone.send(confirm).await;
+    let timeline = scene
+        .timeline(sent, "the confirmation", |it| has(it, &cat.id, "confirmed"))
+        .await;
+    let confirmed = find(&timeline, Some(&cat.id), Some(&scene.cats.device), "confirmed");
+    assert_eq!(confirmed["not_later_than"], json!(true));
+    let pushed = find(&timeline, Some(&cat.id), Some(&scene.cats.device), "pushed");
+    assert!(at(confirmed) >= at(pushed), "{timeline:#}");
+}
+
+/// Without the log nobody can say whether there is such a message.
+async fn while_nats_hangs(scene: &Scene, sent: &Value) {
+    let deployment = &scene.phones.deployment;
+    deployment.pause("nats");
+    let answer = deployment
+        .admin("message-0")
+        .timeline(sent["server_id"].as_str().unwrap(), "")
+        .await;
+    deployment.unpause("nats");
+    answer.assert_problem(503, "unavailable");
+}
+
 /// The nodes have forgotten what they delivered; what is stored is still told.
-async fn after_a_restart(scene: Scene, sent: Value) {
+async fn after_a_restart(scene: &Scene, sent: &Value) {
     let [bob, cat] = [1, 2].map(|it| scene.user(it).id.clone());
     let deployment = &scene.phones.deployment;
     for node in ["connection-0", "connection-1"] {
@@ -211,7 +241,7 @@ async fn after_a_restart(scene: Scene, sent: Value) {
     }
     let again = bob_again(scene.user(1)).await;
     let timeline = scene
-        .timeline(&sent, "the steps that are stored", |it| has(it, &bob, "passed"))
+        .timeline(sent, "the steps that are stored", |it| has(it, &bob, "passed"))
         .await;
     let laptop = find(&timeline, Some(&bob), Some("laptop"), "passed");
     assert!(laptop["at"].is_null(), "{laptop}");
@@ -222,7 +252,7 @@ async fn after_a_restart(scene: Scene, sent: Value) {
     drop(again);
     deployment.pause("push-0");
     let timeline = scene
-        .timeline(&sent, "a timeline without push", |it| it["missing"] != json!([]))
+        .timeline(sent, "a timeline without push", |it| it["missing"] != json!([]))
         .await;
     deployment.unpause("push-0");
     let parts: Vec<&Value> = timeline["missing"]

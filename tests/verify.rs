@@ -93,3 +93,17 @@ async fn a_message_that_differs_in_mongodb_is_found_and_repaired() {
     tamper(&deployment, forge).await;
     assert_found_and_repaired(&deployment, &room).await;
 }
+
+#[tokio::test]
+async fn servers_that_the_environment_names_are_compared_as_by_the_services() {
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_parley"))
+        .args(["verify", "--data", "/nowhere"])
+        .env("PARLEY_NATS__URL", "nats://127.0.0.1:1")
+        .env("PARLEY_NATS__WAIT", "100ms")
+        .env("PARLEY_MONGODB__URI", "mongodb://127.0.0.1:1")
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("127.0.0.1:1"), "{said}");
+}

@@ -7,7 +7,7 @@
 #   deploy/compose/prove.sh static     only what needs no engine
 #
 # PROFILE=dev builds sooner (default: release). JAEGER=path of a Jaeger 2 program (of its release, or built
-# with Go); without it traces are not looked at.
+# with Go and CGO_ENABLED=0: its image has no libraries); without it traces are not looked at.
 # KEEP=1 leaves the deployment up, and the engine if this started one, and says how to end them. WORK is where everything is
 # kept (default: ~/.cache/parley/compose). REAL=1 uses the real base images: no stand-ins. BUILT=1 takes the service images that
 # are there already.

@@ -146,6 +146,10 @@ COPY grafana_standin.py /
 ENTRYPOINT ["python3", "/grafana_standin.py"]
 D
     if [ -n "${JAEGER:-}" ]; then
+        if ldd "$JAEGER" >/dev/null 2>&1; then
+            echo "JAEGER=$JAEGER needs libraries that its image has not: build it with CGO_ENABLED=0" >&2
+            exit 1
+        fi
         install -m 755 "$JAEGER" "$WORK/programs/jaeger"
         build "$(image jaegertracing/jaeger)" "$WORK/programs" <<'D'
 FROM scratch

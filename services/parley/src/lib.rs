@@ -10,6 +10,7 @@ mod fake_push;
 mod key;
 pub mod processes;
 mod push;
+mod running;
 pub mod servers;
 mod service;
 mod setup;

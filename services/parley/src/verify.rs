@@ -1,16 +1,16 @@
 //! `parley verify`: holds the log of a running deployment against MongoDB. The comparing is the message service's; this
 //! finds the servers and prints.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bus::Bus;
 use clap::Args;
 use config::Config;
 
-use crate::data_dir;
+use crate::{data_dir, running};
 
 /// For the projection to pass the log's end as it was at the start.
 const WAIT: Duration = Duration::from_secs(30);
@@ -25,10 +25,10 @@ pub struct Options {
     /// The deployment's folder: where to find its NATS and MongoDB
     #[arg(long, value_name = "DIR", default_value = data_dir::DEFAULT)]
     data: PathBuf,
-    /// The deployment's NATS, instead of the one in DIR
+    /// The deployment's NATS, instead of PARLEY_NATS__URL or the one in DIR
     #[arg(long, value_name = "URL")]
     nats: Option<String>,
-    /// The deployment's MongoDB, instead of the one in DIR
+    /// The deployment's MongoDB, instead of PARLEY_MONGODB__URI or the one in DIR
     #[arg(long, value_name = "URI")]
     mongodb: Option<String>,
     /// Write to MongoDB what is missing or differs
@@ -66,31 +66,8 @@ async fn compare(mut config: Config, repair: bool) -> anyhow::Result<message::ve
 
 fn configuration(options: &Options) -> anyhow::Result<Config> {
     let mut config = Config::load(None, |_| {})?;
-    match (&options.nats, port(&options.data, "nats")) {
-        (Some(url), _) => config.nats.url.clone_from(url),
-        (None, Some(port)) => config.nats.url = format!("nats://127.0.0.1:{port}"),
-        (None, None) => bail!(not_running(&options.data, "nats")),
-    }
-    match (&options.mongodb, port(&options.data, "mongod")) {
-        (Some(uri), _) => config.mongodb.uri.clone_from(uri),
-        (None, Some(port)) => config.mongodb.uri = format!("mongodb://127.0.0.1:{port}/?directConnection=true"),
-        (None, None) => bail!(not_running(&options.data, "mongodb")),
-    }
+    config.nats.url = running::nats(options.nats.as_deref(), &options.data)?;
+    config.mongodb.uri = running::mongodb(options.mongodb.as_deref(), &options.data)?;
     config.validate().context("checking the settings")?;
     Ok(config)
-}
-
-fn not_running(data: &Path, option: &str) -> String {
-    format!(
-        "no deployment runs in {}: start it with `parley up`, or name its server with --{option}",
-        data.display()
-    )
-}
-
-fn port(data: &Path, name: &str) -> Option<u16> {
-    std::fs::read_to_string(data.join("ports").join(name))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use protocol::Timestamp;
 use push::dead::{self, DeadLetter, Replayed};
 
-use super::server::Server;
+use crate::running::Server;
 
 /// Dead letters of one page.
 const PAGE: usize = 500;

@@ -5,7 +5,7 @@ use clap::Args;
 use protocol::ServerId;
 use push::decisions::{Decision, decisions};
 
-use super::server::Server;
+use crate::running::Server;
 
 /// What `parley push decisions` takes.
 #[derive(Debug, Args)]

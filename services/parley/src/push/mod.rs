@@ -2,7 +2,6 @@
 
 mod dead;
 mod decisions;
-pub(crate) mod server;
 mod tail;
 
 use clap::{Args, Subcommand};

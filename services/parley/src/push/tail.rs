@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::data_dir;
+use crate::{data_dir, running};
 
 /// How long one question waits for an answer.
 const WAIT: Duration = Duration::from_secs(25);
@@ -34,8 +34,7 @@ struct Page {
 }
 
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
-    let port = std::fs::read_to_string(options.data.join("ports").join("fake-push"));
-    let Ok(port) = port else {
+    let Some(port) = running::port(&options.data, "fake-push") else {
         bail!(
             "no deployment in {} plays phones: start it with `parley up --fake-push`",
             options.data.display()
@@ -48,7 +47,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let mut after = 0;
     loop {
         let wait = if options.once { 0 } else { WAIT.as_millis() };
-        let url = format!("http://127.0.0.1:{}/shown?after={after}&wait_ms={wait}", port.trim());
+        let url = format!("http://127.0.0.1:{port}/shown?after={after}&wait_ms={wait}");
         let answer = client.get(url).send().await.context("the deployment has ended")?;
         let page: Page = answer.error_for_status()?.json().await?;
         for shown in &page.shown {

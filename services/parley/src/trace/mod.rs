@@ -10,7 +10,7 @@ use clap::Args;
 use protocol::timeline::ReadTimeline;
 use protocol::{ServerId, UserId};
 
-use crate::push::server::Server;
+use crate::running::Server;
 
 /// The service gives itself less.
 const WITHIN: Duration = Duration::from_secs(10);

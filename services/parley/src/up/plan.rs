@@ -7,9 +7,9 @@ use config::{Config, ConfigError, Format};
 
 use super::Options;
 use crate::data_dir::DataDir;
-use crate::key;
 use crate::processes::ports;
 use crate::service::Kind;
+use crate::{key, running};
 
 /// Where clients connect if nobody says otherwise.
 pub(super) const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080));
@@ -62,8 +62,11 @@ impl Plan {
             config.connection.drain_delay_ms = 0;
             config.connection.drain_window_ms = 1_000;
         })?;
-        let nats = options.nats.clone().or_else(|| set("PARLEY_NATS__URL"));
-        let mongodb = options.mongodb.clone().or_else(|| set("PARLEY_MONGODB__URI"));
+        let nats = options.nats.clone().or_else(|| running::variable("PARLEY_NATS__URL"));
+        let mongodb = options
+            .mongodb
+            .clone()
+            .or_else(|| running::variable("PARLEY_MONGODB__URI"));
         let (own_nats, own_mongod) = (nats.is_none(), mongodb.is_none());
         config.nats.url = nats.unwrap_or(config.nats.url);
         config.mongodb.uri = mongodb.unwrap_or(config.mongodb.uri);
@@ -86,11 +89,6 @@ impl Plan {
             public,
         })
     }
-}
-
-/// A variable that is set, and not to nothing.
-fn set(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn replicas(options: &Options, first: SocketAddr) -> anyhow::Result<Vec<Replica>> {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::cluster_files::{mongod_arguments, nats_configuration};
 use super::start::{Start, new_root};
 use super::wait::until;
-use super::{ports, process};
+use super::{nats, ports, process};
 
 const MEMBERS: usize = 3;
 /// For an election, and for a server to come back: on a busy machine.
@@ -82,6 +82,7 @@ impl Cluster {
             let ports = [port(0, number), port(1, number), port(2, number)];
             let file = folder.join("nats.conf");
             std::fs::write(&file, nats_configuration(number, &folder, ports, &routes)).expect("a configuration");
+            nats::write_users(&folder);
             Server {
                 program: programs.0.clone(),
                 arguments: vec!["-c".into(), file.display().to_string()],
@@ -117,9 +118,11 @@ impl Cluster {
         cluster
     }
 
-    /// A deployment on these servers, with three copies of each stream.
+    /// A deployment on these servers, with three copies of each stream, and a login for each service.
     pub fn under(&self, start: Start) -> Start {
         let start = start.arg("--nats").arg(&self.nats_urls());
+        let passwords = self.root.join("nats-0").join("passwords.conf");
+        let start = start.arg("--nats-passwords").arg(&passwords.display().to_string());
         let start = start.arg("--mongodb").arg(&self.mongodb_uri());
         start.env("PARLEY_STREAM__REPLICAS", "3")
     }
@@ -222,13 +225,14 @@ impl Cluster {
         .await;
     }
 
-    /// The NATS server that a client of this name is connected to.
+    /// The NATS server that a client of this name is connected to, as the user of its own.
     pub async fn server_of(&self, client: &str) -> usize {
         until(&format!("the connection of {client}"), PATIENCE, async || {
             for number in (0..MEMBERS).filter(|it| self.nats[*it].child.is_some()) {
-                let answer = self.monitor(number, "connz?limit=1000").await?;
-                let names = answer["connections"].as_array()?;
-                if names.iter().any(|it| it["name"] == client) {
+                let answer = self.monitor(number, "connz?limit=1000&auth=true").await?;
+                let connections = answer["connections"].as_array()?;
+                if let Some(it) = connections.iter().find(|it| it["name"] == client) {
+                    assert_eq!(it["authorized_user"], client.trim_start_matches("parley-"));
                     return Some(number);
                 }
             }

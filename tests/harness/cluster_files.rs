@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-/// The file of one of the NATS servers: its ports for clients, for the others and for questions.
+/// The file of one of the NATS servers: its ports for clients, for the others and for questions. Whoever does not log in is
+/// the operator: tests, and tools.
 pub fn nats_configuration(number: usize, folder: &Path, [port, route, monitor]: [u16; 3], routes: &[String]) -> String {
     let (store, log, routes) = (folder.join("jetstream"), folder.join("log"), routes.join(", "));
     format!(
@@ -13,7 +14,9 @@ pub fn nats_configuration(number: usize, folder: &Path, [port, route, monitor]: 
          jetstream {{ store_dir: \"{}\", sync_interval: always }}\n\
          cluster {{ name: parley, listen: \"127.0.0.1:{route}\", routes: [{routes}] }}\n\
          max_payload: 8MB\n\
-         max_pending: 256MB\n",
+         max_pending: 256MB\n\
+         include \"permissions.conf\"\n\
+         no_auth_user: operator\n",
         log.display(),
         store.display()
     )

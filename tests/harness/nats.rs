@@ -37,8 +37,7 @@ impl Nats {
     pub async fn start(folder: &Path, more: &str) -> Self {
         let program = parley::servers::NATS.find().await.expect("nats-server");
         let port = ports::free(1);
-        std::fs::write(folder.join("permissions.conf"), permissions()).expect("a file");
-        write_passwords(folder, "");
+        write_users(folder);
         let configuration = format!(
             "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {} }}\ninclude \"permissions.conf\"\n{more}",
             json!(folder.join("jetstream"))
@@ -92,6 +91,12 @@ pub fn new_folder() -> PathBuf {
 /// The password of a user of [`Nats`].
 pub fn password(user: &str) -> String {
     format!("the password of {user}")
+}
+
+/// Writes what a server's configuration includes: the permissions and the passwords.
+pub fn write_users(folder: &Path) {
+    std::fs::write(folder.join("permissions.conf"), permissions()).expect("a file");
+    write_passwords(folder, "");
 }
 
 fn write_passwords(folder: &Path, suffix: &str) {

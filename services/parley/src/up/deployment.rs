@@ -119,7 +119,7 @@ impl Deployment {
                     let (url, users) = nats::start(program, processes, &plan.data).await?;
                     Ok((url, Some(users)))
                 }
-                None => Ok((plan.config.nats.url.clone(), None)),
+                None => Ok((plan.config.nats.url.clone(), plan.nats_users.clone())),
             }
         };
         let mongodb = async {
@@ -183,14 +183,17 @@ impl Deployment {
     fn environment(&self, replica: &Replica) -> Vec<(Cow<'static, str>, String)> {
         let mut variables = environment(&self.plan, replica, self.fake_push.as_ref());
         if let Some(users) = &self.users {
-            let mut nats = config::Nats::default();
+            let mut nats = self.plan.config.nats.clone();
             users.log_in(replica.kind, &mut nats);
             variables.extend([
                 ("PARLEY_NATS__USER".into(), nats.user.unwrap_or_default()),
                 ("PARLEY_NATS__PASSWORD".into(), nats.password.unwrap_or_default()),
-                // What this process inherited for another server.
+                // What this process inherited for another login, or another server.
                 ("PARLEY_NATS__CREDENTIALS".into(), String::new()),
-                ("PARLEY_NATS__CA_FILE".into(), String::new()),
+                (
+                    "PARLEY_NATS__CA_FILE".into(),
+                    nats.ca_file.map(|it| it.display().to_string()).unwrap_or_default(),
+                ),
             ]);
         }
         variables

@@ -46,6 +46,9 @@ pub struct Options {
     /// Use these NATS servers (2.15 or newer, with JetStream) and start none
     #[arg(long, value_name = "URL")]
     pub nats: Option<String>,
+    /// Passwords of those NATS servers' users, one for each service: a file as deploy/nats/passwords.conf.example
+    #[arg(long, value_name = "FILE", requires = "nats")]
+    pub nats_passwords: Option<PathBuf>,
     /// Use this MongoDB replica set and start none
     #[arg(long, value_name = "URI")]
     pub mongodb: Option<String>,

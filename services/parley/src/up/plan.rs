@@ -6,6 +6,7 @@ use anyhow::Context;
 use config::{Config, ConfigError, Format};
 
 use super::Options;
+use super::nats_users::Users;
 use crate::data_dir::DataDir;
 use crate::processes::ports;
 use crate::service::Kind;
@@ -23,6 +24,8 @@ pub(super) struct Plan {
     pub(super) config: Config,
     /// Whether to start NATS.
     pub(super) own_nats: bool,
+    /// The users of a NATS that is not started here, where they are known.
+    pub(super) nats_users: Option<Users>,
     /// Whether to start MongoDB.
     pub(super) own_mongod: bool,
     /// Whether each service is a process of its own.
@@ -69,6 +72,7 @@ impl Plan {
             .or_else(|| running::variable("PARLEY_MONGODB__URI"));
         let (own_nats, own_mongod) = (nats.is_none(), mongodb.is_none());
         config.nats.url = nats.unwrap_or(config.nats.url);
+        let nats_users = options.nats_passwords.as_deref().map(Users::read).transpose()?;
         config.mongodb.uri = mongodb.unwrap_or(config.mongodb.uri);
         config.validate()?;
         key::use_for(&mut config.auth, &data)?;
@@ -81,6 +85,7 @@ impl Plan {
             data,
             config,
             own_nats,
+            nats_users,
             own_mongod,
             separate,
             restart,

@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fake_push::Options;
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use serde_json::json;
+use tokio::time::timeout;
 
-use crate::harness::{Client, Deployment, Lag, PATIENCE, Phones, Reliable, Room, Sse, What, until};
+use crate::harness::{Broker, Client, Deployment, Lag, PATIENCE, Phones, Reliable, Room, Sse, What, until};
 use crate::presence::GRACE;
 
 /// How long a node here goes on accepting.
@@ -284,4 +287,39 @@ async fn a_presence_replica_that_ends_is_replaced_at_once_and_nobody_is_seen_to_
     for user in &room.users[1..] {
         assert_eq!(anns.statuses_of(&user.id), ["online"], "{}", user.id);
     }
+}
+
+/// How often a request came, that nobody answers while a replica says that it leaves.
+async fn asked(broker: &Broker, endpoint: &str, request: impl Future<Output = ()>) -> usize {
+    let mut heard = broker.overhear(&format!("chat.rpc.message.{endpoint}")).await;
+    let mut count = 0;
+    let watching = async {
+        heard.next().await.expect("the request is made");
+        count += 1;
+        broker
+            .publish_bytes("chat.leaving.message".to_owned(), Vec::new())
+            .await;
+        while let Ok(Some(_)) = timeout(Duration::from_secs(1), heard.next()).await {
+            count += 1;
+        }
+    };
+    tokio::select! {
+        () = watching => {}
+        () = request => panic!("nobody is there to answer {endpoint}"),
+    }
+    count
+}
+
+#[tokio::test]
+async fn what_met_a_leaving_replica_is_asked_again_at_once_unless_that_could_undo_something() {
+    let deployment = Deployment::start().separate().launch().await;
+    let room = deployment.group(["ann", "bob"]).await;
+    let (api, path) = (&room.users[0].api, format!("/v1/conversations/{}", room.id));
+    let broker = Broker::of(&deployment).await;
+    deployment.pause("message-0");
+    let read = asked(&broker, "conversation", async { drop(api.get(&path).await) }).await;
+    let change = json!({"title": "another"});
+    let change = asked(&broker, "change", async { drop(api.patch(&path, &change).await) }).await;
+    deployment.unpause("message-0");
+    assert_eq!((read, change), (2, 1));
 }

@@ -26,6 +26,13 @@ impl Broker {
         self.nats.flush().await.expect("it is sent");
     }
 
+    /// Everything that is published on a subject from now on, whoever else hears it.
+    pub async fn overhear(&self, subject: &str) -> async_nats::Subscriber {
+        let heard = self.nats.subscribe(subject.to_owned()).await.expect("it is taken");
+        self.nats.flush().await.expect("it is sent");
+        heard
+    }
+
     /// A connection to the server at `HOST:PORT`; `None` while it is not there, or has no JetStream yet.
     pub async fn at(address: &str) -> Option<Self> {
         let nats = async_nats::connect(format!("nats://{address}")).await.ok()?;

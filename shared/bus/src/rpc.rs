@@ -71,7 +71,14 @@ async fn attempts<R: Request>(bus: &Bus, request: &R, within: Duration) -> Resul
             }
             bus.client.send_request(subject.clone(), message)
         };
-        match twice(bus, R::SERVICE, ask).await {
+        let asked = async {
+            if R::MAY_OVERLAP {
+                twice(bus, R::SERVICE, ask).await
+            } else {
+                ask().await
+            }
+        };
+        match asked.await {
             Ok(reply) => return answer::<R>(&reply),
             Err(error) => {
                 metrics::counter!("parley_rpc_failures_total", "endpoint" => R::ENDPOINT).increment(1);

@@ -38,6 +38,9 @@ pub trait Request: Serialize + for<'de> Deserialize<'de> + Send + 'static {
     /// Milliseconds that one replica has before another is asked; a little more than it gives itself, so that only a
     /// replica that is gone is asked twice.
     const ATTEMPT_MS: u64 = 1_800;
+    /// Whether it may be done twice at once. Where the later one of two would undo what somebody did between them, such as a
+    /// member who was removed again, the second is asked for only when the first can no longer be done.
+    const MAY_OVERLAP: bool = true;
     /// The answer's value.
     type Value: Serialize + for<'de> Deserialize<'de> + Send + 'static;
 
@@ -242,6 +245,7 @@ pub enum Change {
 impl Request for ChangeConversation {
     const ENDPOINT: &'static str = "change";
     const ATTEMPT_MS: u64 = 4_500;
+    const MAY_OVERLAP: bool = false;
     /// The conversation as the caller sees it afterwards; nothing where he has left it.
     type Value = Option<crate::http::Conversation>;
 }
@@ -345,5 +349,6 @@ impl Request for SetStatus {
     const SERVICE: &'static str = PRESENCE;
     const ENDPOINT: &'static str = "status";
     const ATTEMPT_MS: u64 = 900;
+    const MAY_OVERLAP: bool = false;
     type Value = ();
 }

@@ -35,6 +35,7 @@ pub struct Registered {
 impl Request for RegisterDevice {
     const SERVICE: &'static str = PUSH;
     const ENDPOINT: &'static str = "register";
+    const MAY_OVERLAP: bool = false;
     type Value = Registered;
 }
 
@@ -63,6 +64,7 @@ pub struct RemoveDevice {
 impl Request for RemoveDevice {
     const SERVICE: &'static str = PUSH;
     const ENDPOINT: &'static str = "remove";
+    const MAY_OVERLAP: bool = false;
     type Value = ();
 }
 
@@ -88,6 +90,7 @@ pub struct SetNotifications {
 impl Request for SetNotifications {
     const SERVICE: &'static str = PUSH;
     const ENDPOINT: &'static str = "notifications";
+    const MAY_OVERLAP: bool = false;
     type Value = Notifications;
 }
 
@@ -105,6 +108,7 @@ pub struct SetConversationNotifications {
 impl Request for SetConversationNotifications {
     const SERVICE: &'static str = PUSH;
     const ENDPOINT: &'static str = "conversation_notifications";
+    const MAY_OVERLAP: bool = false;
     type Value = ConversationNotifications;
 }
 

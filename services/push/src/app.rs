@@ -8,7 +8,7 @@ use bus::rpc::Server;
 use bus::streams::{self, StreamsError};
 use bus::subjects::PUSH_SERVICE;
 use bus::{Bus, Lane};
-use config::{Config, ConfigError};
+use config::Config;
 use lifecycle::{Readiness, Shutdown, Tasks, Unavailable, admin};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -74,27 +74,14 @@ pub(crate) async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) 
 }
 
 async fn start(config: &Config, providers: Providers, readiness: &Readiness) -> anyhow::Result<Service> {
-    let bus = Bus::connect(&config.nats, PUSH_SERVICE).await.map_err(|error| {
-        let text = error.to_string();
-        let problem = text.strip_prefix("PARLEY_NATS__URL: ").unwrap_or(&text);
-        match error {
-            bus::connect::ConnectError::Unreachable { .. } => {
-                anyhow::Error::new(Unavailable::new("PARLEY_NATS__URL", problem))
-            }
-            bus::connect::ConnectError::Setting(wrong) => wrong.into(),
-        }
-    })?;
+    let bus = Bus::connect(&config.nats, PUSH_SERVICE).await?;
     readiness.set("nats", true);
     let started = Instant::now();
     loop {
         match ensure(&bus, config).await {
             Ok(true) => break,
             Ok(false) => tracing::info!("waiting for the message service to have made the log"),
-            Err(error @ StreamsError::OtherPartitions { .. }) => {
-                let text = error.to_string();
-                let problem = text.strip_prefix("PARLEY_STREAM__PARTITIONS ").unwrap_or(&text);
-                return Err(ConfigError::new("PARLEY_STREAM__PARTITIONS", problem).into());
-            }
+            Err(error @ StreamsError::OtherPartitions(_)) => return Err(error.into()),
             Err(error) if started.elapsed() >= config.nats.wait => {
                 return Err(Unavailable::new("PARLEY_NATS__URL", error.to_string()).into());
             }

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::{AckKind, Message as Entry};
+use bus::connect::Link;
 use bus::durable;
 use bus::pull::EXPIRES;
 use bus::subjects::PUSH_JOBS_STREAM;
 use futures_util::StreamExt;
 use lifecycle::Shutdown;
 use protocol::UserId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -132,13 +133,17 @@ impl Fetcher {
                 }
             };
             // Only what there is room for is fetched: what waits here is in nobody's queue.
-            let Some(room) = self.room(if is_probe { 1 } else { BATCH }).await else {
+            let room = tokio::select! {
+                biased;
+                () = self.shutdown.triggered() => break,
+                room = self.room(if is_probe { 1 } else { BATCH }) => room,
+            };
+            let Some(room) = room else {
                 return;
             };
-            let fetched = tokio::select! {
-                fetched = self.fetch(&mut consumer, is_probe, room, &mut under_way) => fetched,
-                _ = link.changed() => Err("the link changed".to_owned()),
-            };
+            let fetched = self
+                .fetch(&mut consumer, &mut link, is_probe, room, &mut under_way)
+                .await;
             if is_probe && !matches!(fetched, Ok(true)) {
                 self.state.unused(Instant::now());
             }
@@ -178,6 +183,7 @@ impl Fetcher {
     async fn fetch(
         &self,
         known: &mut Option<PullConsumer>,
+        link: &mut watch::Receiver<Link>,
         is_probe: bool,
         mut room: Vec<OwnedSemaphorePermit>,
         under_way: &mut JoinSet<()>,
@@ -191,7 +197,12 @@ impl Fetcher {
         let mut batch = batch.messages().await.map_err(|error| error.to_string())?;
         let mut any = false;
         loop {
-            let Some(first) = batch.next().await else {
+            // Not while jobs are in hand: they would come again only when the time to ack is over.
+            let first = tokio::select! {
+                first = batch.next() => first,
+                _ = link.changed() => return Err("the link changed".to_owned()),
+            };
+            let Some(first) = first else {
                 return Ok(any);
             };
             let mut entries = vec![first.map_err(|error| error.to_string())?];

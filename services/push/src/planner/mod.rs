@@ -91,11 +91,12 @@ async fn consume(service: &Arc<Service>, lane: Lane, batches: &mut JoinSet<()>, 
             return "closed".to_owned();
         };
         let first = tokio::select! {
-            first = entries.next() => first,
+            biased;
             () = shutdown.triggered() => {
                 hand_over(entries).await;
                 return "shutting down".to_owned();
             }
+            first = entries.next() => first,
         };
         let mut messages = Vec::new();
         let mut ended = take(&mut messages, first);

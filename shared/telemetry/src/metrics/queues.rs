@@ -10,7 +10,10 @@ static QUEUES: Mutex<Vec<(String, Look)>> = Mutex::new(Vec::new());
 /// Shows a queue as `parley_queue_depth` and `parley_queue_capacity` until `look` returns `None`. Of several queues of
 /// one name in a process the fullest is shown.
 pub fn watch_queue(name: impl Into<String>, look: impl Fn() -> Option<(usize, usize)> + Send + 'static) {
-    QUEUES.lock().push((name.into(), Box::new(look)));
+    let mut queues = QUEUES.lock();
+    // Also where nobody ever asks.
+    queues.retain(|(_, look)| look().is_some());
+    queues.push((name.into(), Box::new(look)));
 }
 
 pub(super) fn measure() {

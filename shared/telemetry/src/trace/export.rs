@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use config::ConfigError;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Config, Sampler, SdkTracer, SdkTracerProvider};
 use tokio::runtime::Runtime;
@@ -47,7 +47,7 @@ impl Drop for Exporting {
 /// `OTEL_TRACES_EXPORTER=none` say so. Not within a runtime: the HTTP exporter brings one of its own.
 ///
 /// # Errors
-/// The endpoint or another of the `OTEL_EXPORTER_OTLP_*` variables cannot be used. A collector that is away is no error.
+/// A [`ConfigError`]: the endpoint or another of the `OTEL_EXPORTER_OTLP_*` variables cannot be used. A collector that is away is no error.
 pub(crate) fn start(service: &str) -> anyhow::Result<Option<Exporting>> {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let is = |name: &str, value: &str| set(name).is_some_and(|it| it.trim().eq_ignore_ascii_case(value));
@@ -58,7 +58,9 @@ pub(crate) fn start(service: &str) -> anyhow::Result<Option<Exporting>> {
     // For gRPC's TLS.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let protocol = set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").or_else(|| set("OTEL_EXPORTER_OTLP_PROTOCOL"));
-    let bad = "OTEL_EXPORTER_OTLP_ENDPOINT and its relatives do not name a collector";
+    let bad = |error: ExporterBuildError| {
+        ConfigError::new("OTEL_EXPORTER_OTLP_ENDPOINT", format!("it names no collector: {error}"))
+    };
     let (exporter, runtime) = match protocol.as_deref().map(str::trim) {
         Some("grpc") => {
             let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -67,24 +69,26 @@ pub(crate) fn start(service: &str) -> anyhow::Result<Option<Exporting>> {
                 .enable_all()
                 .build()?;
             let _inside = runtime.enter();
-            let exporter = SpanExporter::builder().with_tonic().build().context(bad)?;
+            let exporter = SpanExporter::builder().with_tonic().build().map_err(bad)?;
             (exporter, Some(runtime))
         }
         None | Some("http/protobuf") if endpoint.as_ref().is_some_and(|it| it.trim().starts_with("https:")) => {
-            anyhow::bail!(
-                "OTEL_EXPORTER_OTLP_ENDPOINT: TLS is spoken by gRPC only: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or name a \
-             collector on this machine with http"
-            )
+            let problem = "TLS is spoken by gRPC only: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or name a collector on this \
+                           machine with http";
+            return Err(ConfigError::new("OTEL_EXPORTER_OTLP_ENDPOINT", problem).into());
         }
         None | Some("http/protobuf") => {
             let builder = SpanExporter::builder().with_http();
             let exporter = builder
                 .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
                 .build()
-                .context(bad)?;
+                .map_err(bad)?;
             (exporter, None)
         }
-        Some(other) => anyhow::bail!("OTEL_EXPORTER_OTLP_PROTOCOL: expected grpc or http/protobuf, got {other:?}"),
+        Some(other) => {
+            let problem = format!("expected grpc or http/protobuf, got {other:?}");
+            return Err(ConfigError::new("OTEL_EXPORTER_OTLP_PROTOCOL", problem).into());
+        }
     };
     let mut resource = Resource::builder();
     if set("OTEL_SERVICE_NAME").is_none()

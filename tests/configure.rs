@@ -185,3 +185,13 @@ async fn no_message_and_no_token_is_in_any_log() {
         assert!(line.is_none(), "{line:?}");
     }
 }
+
+#[tokio::test]
+async fn a_collector_that_cannot_be_spoken_to_is_a_configuration_error() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318");
+    let start = Deployment::start().env(endpoint.0, endpoint.1);
+    assert_configuration_error(&start.refused().await, endpoint.0);
+    let protocol = ("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon");
+    let start = Deployment::start().env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
+    assert_configuration_error(&start.env(protocol.0, protocol.1).refused().await, protocol.0);
+}

@@ -4,24 +4,31 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 use crate::harness::{Nats, PATIENCE, free_ports, nats_password, new_nats_folder, process, until};
 
-/// The presence service, which needs nothing but NATS, as a process.
-struct Presence {
+/// A service as a process; the presence service, where it does not matter which: it needs nothing but NATS.
+struct Service {
     child: Child,
     stderr: PathBuf,
     admin: u16,
 }
 
-impl Presence {
+impl Service {
     fn start(url: &str, user: &str, password: &str, ca_file: Option<&Path>) -> Self {
+        Self::of("presence", url, user, password, ca_file)
+    }
+
+    fn of(kind: &str, url: &str, user: &str, password: &str, ca_file: Option<&Path>) -> Self {
         let folder = new_nats_folder();
         let (stderr, admin) = (folder.join("stderr"), free_ports(1));
         let mut command = Command::new(env!("CARGO_BIN_EXE_parley"));
-        command.args(["service", "presence"]).env("PARLEY_NATS__URL", url);
+        command.args(["service", kind]).env("PARLEY_NATS__URL", url);
         command.env("PARLEY_ADMIN__LISTEN", format!("127.0.0.1:{admin}"));
+        command.env("PARLEY_HTTP__LISTEN", "127.0.0.1:0");
+        command.env("PARLEY_AUTH__HS256_SECRET", "0123456789abcdef0123456789abcdef");
         command
             .env("PARLEY_LOG__FORMAT", "text")
             .env("PARLEY_NATS__WAIT", "20s");
@@ -70,7 +77,7 @@ impl Presence {
     }
 }
 
-impl Drop for Presence {
+impl Drop for Service {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -85,7 +92,7 @@ fn url(nats: &Nats) -> String {
 #[tokio::test]
 async fn a_wrong_password_is_a_wrong_setting_and_is_not_shown() {
     let nats = Nats::plain().await;
-    let line = Presence::start(&url(&nats), "presence", "hush-hush", None)
+    let line = Service::start(&url(&nats), "presence", "hush-hush", None)
         .refused()
         .await;
     assert!(line.starts_with("presence: PARLEY_NATS__PASSWORD: "), "{line}");
@@ -95,7 +102,7 @@ async fn a_wrong_password_is_a_wrong_setting_and_is_not_shown() {
 #[tokio::test]
 async fn no_user_where_one_is_wanted_is_a_wrong_setting() {
     let nats = Nats::plain().await;
-    let line = Presence::start(&url(&nats), "", "", None).refused().await;
+    let line = Service::start(&url(&nats), "", "", None).refused().await;
     assert!(line.starts_with("presence: PARLEY_NATS__USER: "), "{line}");
 }
 
@@ -104,7 +111,7 @@ async fn user_and_password_may_stand_in_the_address() {
     let nats = Nats::plain().await;
     let password = nats_password("presence").replace(' ', "%20");
     let url = format!("nats://presence:{password}@127.0.0.1:{}", nats.port());
-    Presence::start(&url, "", "", None).until_ready(true).await;
+    Service::start(&url, "", "", None).until_ready(true).await;
 }
 
 /// An authority's file, and the lines that let a server show a certificate of it.
@@ -137,11 +144,11 @@ async fn a_server_is_believed_by_the_roots_that_are_set_and_by_no_others() {
     let (right, tls) = authority(&folder, "right");
     let nats = Nats::start(&folder, &tls).await;
     let password = nats_password("presence");
-    let line = Presence::start(&url(&nats), "presence", &password, Some(&other))
+    let line = Service::start(&url(&nats), "presence", &password, Some(&other))
         .refused()
         .await;
     assert!(line.starts_with("presence: PARLEY_NATS__CA_FILE: "), "{line}");
-    Presence::start(&url(&nats), "presence", &password, Some(&right))
+    Service::start(&url(&nats), "presence", &password, Some(&right))
         .until_ready(true)
         .await;
 }
@@ -149,7 +156,7 @@ async fn a_server_is_believed_by_the_roots_that_are_set_and_by_no_others() {
 #[tokio::test]
 async fn a_password_that_holds_no_more_makes_unready_and_is_told_once() {
     let nats = Nats::plain().await;
-    let service = Presence::start(&url(&nats), "presence", &nats_password("presence"), None);
+    let service = Service::start(&url(&nats), "presence", &nats_password("presence"), None);
     service.until_ready(true).await;
     nats.change_passwords("!");
     service.until_ready(false).await;
@@ -166,7 +173,7 @@ async fn a_password_that_holds_no_more_makes_unready_and_is_told_once() {
 async fn a_denied_subject_is_an_error_in_the_log_and_counted() {
     let nats = Nats::plain().await;
     // The presence service may not make its bucket as somebody else.
-    let service = Presence::start(&url(&nats), "connection", &nats_password("connection"), None);
+    let service = Service::start(&url(&nats), "connection", &nats_password("connection"), None);
     until("the metric", PATIENCE, async || {
         let metrics = service.probe("metrics").await?.1;
         let line = metrics
@@ -179,4 +186,19 @@ async fn a_denied_subject_is_an_error_in_the_log_and_counted() {
     let told =
         |line: &str| line.contains("ERROR") && line.contains("NATS denied a subject") && line.contains("$JS.API.");
     assert!(stderr.lines().any(told), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_service_that_waits_for_nats_ends_when_it_is_told_to() {
+    for kind in ["connection", "message", "presence", "push"] {
+        let url = format!("nats://127.0.0.1:{}", free_ports(1));
+        let mut service = Service::of(kind, &url, "", "", None);
+        until("an answer to probes", PATIENCE, async || service.probe("healthz").await).await;
+        process::signal(service.child.id() as i32, Signal::SIGTERM);
+        let status = until(&format!("the end of {kind}"), Duration::from_secs(5), async || {
+            service.child.try_wait().unwrap()
+        })
+        .await;
+        assert_eq!(status.code(), Some(0), "{kind}: {}", service.stderr());
+    }
 }

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bus::batch::Batcher;
-use bus::connect::ConnectError;
 use bus::streams::StreamsError;
 use bus::{Bus, Log};
-use config::{Config, ConfigError};
+use config::Config;
 use lifecycle::{Readiness, Shutdown, Tasks, Unavailable};
 use parking_lot::Mutex;
 use protocol::client_frame::Reference;
@@ -138,38 +137,18 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
     let tasks = Tasks::new(shutdown.clone());
     tasks.spawn("admin", lifecycle::admin::serve(admin, ready.clone(), last.clone()));
 
-    let bus = Bus::connect(&config.nats, bus::subjects::CONNECTION_SERVICE)
-        .await
-        .map_err(connect_error)?;
-    the_log(&bus, &config, &shutdown).await.map_err(streams_error)?;
-    ready.set("nats", true);
-    whole_directory(&bus, &shutdown).await;
-    if shutdown.is_triggered() {
-        last.trigger();
-        return tasks.wait().await;
-    }
-    let sends = Batcher::start(&bus, SENDS_UNANSWERED)
-        .await
-        .map_err(anyhow::Error::msg)
-        .context("subscribing to answers")?;
-    let confirmations = Batcher::start(&bus, CONFIRMS_UNANSWERED)
-        .await
-        .map_err(anyhow::Error::msg)
-        .context("subscribing to answers")?;
-    tasks.spawn("link", watch_link(bus.clone(), ready.clone(), last.clone()));
-    let log = Log::new(bus, config.stream.partitions);
-    let (hub, ends) = Hub::new(log, config.connection.memory_mib, config.stream.max_age)
-        .await
-        .context("reading the log's ends")?;
-    spawn_tails(&tasks, &hub, &last);
-    tokio::time::timeout(WARM_UP_MOST, async {
-        for (lane, end) in hub.lanes.iter().zip(ends) {
-            lane.wait_for(end).await;
+    let started = tokio::select! {
+        started = start(&config, &ready, &tasks, &last) => started?,
+        () = shutdown.triggered() => {
+            last.trigger();
+            return tasks.wait().await;
         }
-    })
-    .await
-    .context("the log's tail did not come in time")?;
-    ready.set("log", true);
+    };
+    let Started {
+        hub,
+        sends,
+        confirmations,
+    } = started;
 
     let settings = Settings {
         heartbeat: Duration::from_millis(config.connection.heartbeat_ms),
@@ -218,26 +197,67 @@ pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, shut
     ended
 }
 
+/// What is there once the log can be followed.
+struct Started {
+    hub: Arc<Hub>,
+    sends: Batcher<SendMessage>,
+    confirmations: Batcher<Confirm>,
+}
+
+/// Connects to everything, waiting for what is not there yet, and follows the log up to its end.
+async fn start(config: &Config, ready: &Readiness, tasks: &Tasks, last: &Shutdown) -> anyhow::Result<Started> {
+    let bus = Bus::connect(&config.nats, bus::subjects::CONNECTION_SERVICE).await?;
+    the_log(&bus, config).await?;
+    ready.set("nats", true);
+    whole_directory(&bus).await;
+    let sends = Batcher::start(&bus, SENDS_UNANSWERED)
+        .await
+        .map_err(anyhow::Error::msg)
+        .context("subscribing to answers")?;
+    let confirmations = Batcher::start(&bus, CONFIRMS_UNANSWERED)
+        .await
+        .map_err(anyhow::Error::msg)
+        .context("subscribing to answers")?;
+    tasks.spawn("link", watch_link(bus.clone(), ready.clone(), last.clone()));
+    let log = Log::new(bus, config.stream.partitions);
+    let (hub, ends) = Hub::new(log, config.connection.memory_mib, config.stream.max_age)
+        .await
+        .context("reading the log's ends")?;
+    spawn_tails(tasks, &hub, last);
+    tokio::time::timeout(WARM_UP_MOST, async {
+        for (lane, end) in hub.lanes.iter().zip(ends) {
+            lane.wait_for(end).await;
+        }
+    })
+    .await
+    .context("the log's tail did not come in time")?;
+    ready.set("log", true);
+    Ok(Started {
+        hub,
+        sends,
+        confirmations,
+    })
+}
+
 /// Waits until the message service has made the log, however long it takes to come; for NATS itself only as long as is
 /// configured.
-async fn the_log(bus: &Bus, config: &Config, shutdown: &Shutdown) -> Result<(), StreamsError> {
+async fn the_log(bus: &Bus, config: &Config) -> anyhow::Result<()> {
     let mut answered = Instant::now();
-    while !shutdown.is_triggered() {
+    loop {
         match bus::streams::are_made(bus, &config.stream).await {
             Ok(true) => return Ok(()),
             Ok(false) => {
                 answered = Instant::now();
                 tracing::info!("waiting for the message service to have made the log");
             }
-            Err(StreamsError::Failed { .. }) if answered.elapsed() < config.nats.wait => {}
-            Err(error) => return Err(error),
+            Err(error @ StreamsError::OtherPartitions(_)) => return Err(error.into()),
+            Err(error) if answered.elapsed() >= config.nats.wait => {
+                return Err(Unavailable::new("PARLEY_NATS__URL", error.to_string()).into());
+            }
+            Err(_) => {}
         }
-        tokio::select! {
-            () = shutdown.triggered() => {}
-            () = tokio::time::sleep(Duration::from_millis(100)) => {}
-        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Ok(())
 }
 
 /// What an operator knows this node as: where it listens, or in a container, where that says nothing, its host's name.
@@ -251,13 +271,10 @@ fn node_name(listens_at: SocketAddr, id: &str) -> String {
 
 /// Waits until the directory holds all memberships: a client that came before would not be sent what is his. The
 /// message service makes it whole, at its start and whenever it was lost.
-async fn whole_directory(bus: &Bus, shutdown: &Shutdown) {
-    while !shutdown.is_triggered() && !matches!(bus::directory::incomplete(bus).await, Ok(None)) {
+async fn whole_directory(bus: &Bus) {
+    while !matches!(bus::directory::incomplete(bus).await, Ok(None)) {
         tracing::info!("waiting for the message service to have made the directory");
-        tokio::select! {
-            () = shutdown.triggered() => {}
-            () = tokio::time::sleep(Duration::from_millis(100)) => {}
-        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -285,28 +302,4 @@ fn spawn_tails(tasks: &Tasks, hub: &Arc<Hub>, last: &Shutdown) {
             Ok(())
         });
     }
-}
-
-fn connect_error(error: ConnectError) -> anyhow::Error {
-    match error {
-        ConnectError::Unreachable { .. } => {
-            Unavailable::new("PARLEY_NATS__URL", strip(&error.to_string(), "PARLEY_NATS__URL: ")).into()
-        }
-        ConnectError::Setting(wrong) => wrong.into(),
-    }
-}
-
-fn streams_error(error: StreamsError) -> anyhow::Error {
-    match &error {
-        StreamsError::OtherPartitions { .. } => ConfigError::new(
-            "PARLEY_STREAM__PARTITIONS",
-            strip(&error.to_string(), "PARLEY_STREAM__PARTITIONS "),
-        )
-        .into(),
-        StreamsError::Failed { .. } => Unavailable::new("PARLEY_NATS__URL", error.to_string()).into(),
-    }
-}
-
-fn strip(text: &str, prefix: &str) -> String {
-    text.strip_prefix(prefix).unwrap_or(text).to_owned()
 }

@@ -83,6 +83,9 @@ impl Drain {
 
     /// Tells all sessions over the window, and waits until nothing is left, or until [`LAST`].
     pub async fn run(&self, app: &App, window: Duration) {
+        // Before anybody who comes now asks for it.
+        let expected = Pace::of(app.hub.sessions().len(), window);
+        self.spread_ms.store(millis(expected.spread), Ordering::Relaxed);
         self.begun.cancel();
         let mut sessions = app.hub.sessions();
         let total = sessions.len();

@@ -84,16 +84,7 @@ pub async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyh
 
 /// Connects to everything, waiting for what is not there yet.
 async fn start(config: &Config, readiness: &Readiness) -> anyhow::Result<Service> {
-    let bus = Bus::connect(&config.nats, MESSAGE_SERVICE).await.map_err(|error| {
-        let text = error.to_string();
-        let problem = text.strip_prefix("PARLEY_NATS__URL: ").unwrap_or(&text);
-        match error {
-            bus::connect::ConnectError::Unreachable { .. } => {
-                anyhow::Error::new(Unavailable::new("PARLEY_NATS__URL", problem))
-            }
-            bus::connect::ConnectError::Setting(wrong) => wrong.into(),
-        }
-    })?;
+    let bus = Bus::connect(&config.nats, MESSAGE_SERVICE).await?;
     readiness.set("nats", true);
     ensure_streams(&bus, config).await?;
     readiness.set("streams", true);
@@ -113,11 +104,7 @@ async fn ensure_streams(bus: &Bus, config: &Config) -> anyhow::Result<()> {
     loop {
         match streams::ensure(bus, &config.stream).await {
             Ok(()) => return Ok(()),
-            Err(error @ StreamsError::OtherPartitions { .. }) => {
-                let text = error.to_string();
-                let problem = text.strip_prefix("PARLEY_STREAM__PARTITIONS ").unwrap_or(&text);
-                return Err(ConfigError::new("PARLEY_STREAM__PARTITIONS", problem).into());
-            }
+            Err(error @ StreamsError::OtherPartitions(_)) => return Err(error.into()),
             Err(error) if started.elapsed() >= config.nats.wait => {
                 return Err(Unavailable::new("PARLEY_NATS__URL", error.to_string()).into());
             }

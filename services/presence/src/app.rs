@@ -71,16 +71,7 @@ pub(crate) async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) 
 
 /// Connects to NATS and opens the bucket, waiting for what is not there yet.
 async fn start(config: &Config, readiness: &Readiness) -> anyhow::Result<Service> {
-    let bus = Bus::connect(&config.nats, PRESENCE_SERVICE).await.map_err(|error| {
-        let text = error.to_string();
-        let problem = text.strip_prefix("PARLEY_NATS__URL: ").unwrap_or(&text);
-        match error {
-            bus::connect::ConnectError::Unreachable { .. } => {
-                anyhow::Error::new(Unavailable::new("PARLEY_NATS__URL", problem))
-            }
-            bus::connect::ConnectError::Setting(wrong) => wrong.into(),
-        }
-    })?;
+    let bus = Bus::connect(&config.nats, PRESENCE_SERVICE).await?;
     readiness.set("nats", true);
     let started = Instant::now();
     while let Err(error) = streams::presence_bucket(&bus, &config.stream).await {

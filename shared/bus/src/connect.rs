@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::{Client, ConnectOptions, Event, ServerError};
-use config::ConfigError;
+use config::{ConfigError, Unavailable};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -38,15 +38,8 @@ pub struct Link {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Nobody answered in time.
-    #[error("PARLEY_NATS__URL: no NATS server answered at {servers} within {} s: {reason}", waited.as_secs())]
-    Unreachable {
-        /// Servers without user information.
-        servers: String,
-        /// How long was waited.
-        waited: Duration,
-        /// The last failure.
-        reason: String,
-    },
+    #[error("{0}")]
+    Unreachable(#[source] Unavailable),
     /// A setting is wrong: a file that cannot be used, a server that refuses our name, or whose certificate we refuse.
     #[error("{0}")]
     Setting(#[source] ConfigError),
@@ -79,11 +72,9 @@ impl Bus {
                 return Err(ConnectError::Setting(wrong));
             }
             if started.elapsed() >= config.wait {
-                return Err(ConnectError::Unreachable {
-                    servers: without_user(&config.url),
-                    waited: config.wait,
-                    reason: failure.to_string(),
-                });
+                let (servers, waited) = (without_user(&config.url), config.wait.as_secs());
+                let problem = format!("no NATS server answered at {servers} within {waited} s: {failure}");
+                return Err(ConnectError::Unreachable(Unavailable::new("PARLEY_NATS__URL", problem)));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

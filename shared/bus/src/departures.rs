@@ -14,7 +14,7 @@ use async_nats::Client;
 use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::subjects;
 
@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_millis(150);
 const ROUTES: Duration = Duration::from_millis(50);
 /// Services remembered: there are four.
 const SERVICES_MOST: usize = 16;
+/// For saying that a replica leaves.
+const TELL: Duration = Duration::from_millis(500);
 
 type Last = HashMap<String, Instant>;
 
@@ -73,8 +75,10 @@ impl Departures {
 /// Says that a replica of this service, if it has one, takes no more requests: to be called when the server has heard it unsubscribe.
 pub(crate) async fn tell(client: &Client, service: Option<&str>) {
     let Some(service) = service else { return };
-    if let Err(error) = client.publish(subjects::leaving(service), bytes::Bytes::new()).await {
-        tracing::debug!(%error, "requests on their way here are asked again later");
+    // While NATS is away the client takes no more than it has room for: a process that ends does not wait for that.
+    let told = timeout(TELL, client.publish(subjects::leaving(service), bytes::Bytes::new())).await;
+    if !matches!(told, Ok(Ok(()))) {
+        tracing::debug!("requests on their way here are asked again later");
     }
 }
 
@@ -99,7 +103,7 @@ async fn listen(client: Client, tell: watch::Sender<Last>) {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{advance, timeout};
+    use tokio::time::advance;
 
     use super::*;
 

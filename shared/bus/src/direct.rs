@@ -174,7 +174,7 @@ async fn replies(
     }
 }
 
-/// Entries with the times at which the server stored them, of at most [`SUBJECTS_MOST`].
+/// Entries with the times at which the server stored them, of at most [`SUBJECTS_MOST`] subjects.
 ///
 /// # Errors
 /// As of [`batch`].
@@ -186,7 +186,10 @@ pub async fn timed(bus: &Bus, stream: &str, query: &Query) -> Result<Vec<(Record
         records.push((record(reply)?, at));
         Ok(())
     };
-    replies(bus, stream, query, take).await?;
+    let end = replies(bus, stream, query, take).await?;
+    if end.pending > 0 && !query.multi_last.is_empty() {
+        return Err(LogError::TooManySubjects);
+    }
     Ok(records)
 }
 

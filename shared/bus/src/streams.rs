@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{self, kv, stream};
+use config::ConfigError;
 use tokio::time::Instant;
 
 use crate::Bus;
@@ -14,15 +15,8 @@ use crate::subjects::{self, Lane};
 pub enum StreamsError {
     /// The deployment's log was made with another number of partitions: each conversation would be looked for in the
     /// wrong one.
-    #[error(
-        "PARLEY_STREAM__PARTITIONS is {configured}, but this log was made with {made} partitions: set it to {made}"
-    )]
-    OtherPartitions {
-        /// As configured here.
-        configured: u16,
-        /// As stored at the log's creation.
-        made: String,
-    },
+    #[error("{0}")]
+    OtherPartitions(#[source] ConfigError),
     /// NATS refused or did not answer.
     #[error("NATS JetStream: {doing}: {reason}")]
     Failed {
@@ -114,7 +108,7 @@ pub async fn are_made(bus: &Bus, config: &config::Stream) -> Result<bool, Stream
     match partitions(bus).await? {
         None => return Ok(false),
         Some(made) if made == config.partitions => {}
-        Some(made) => return Err(other_partitions(config, made.to_string())),
+        Some(made) => return Err(other_partitions(config, &made.to_string())),
     }
     for stream in declared(config) {
         if state(bus, &stream.name).await?.is_none() {
@@ -124,11 +118,10 @@ pub async fn are_made(bus: &Bus, config: &config::Stream) -> Result<bool, Stream
     Ok(true)
 }
 
-fn other_partitions(config: &config::Stream, made: String) -> StreamsError {
-    StreamsError::OtherPartitions {
-        configured: config.partitions,
-        made,
-    }
+fn other_partitions(config: &config::Stream, made: &str) -> StreamsError {
+    let configured = config.partitions;
+    let problem = format!("is {configured}, but this log was made with {made} partitions: set it to {made}");
+    StreamsError::OtherPartitions(ConfigError::new("PARLEY_STREAM__PARTITIONS", problem))
 }
 
 async fn check_partitions(bus: &Bus, config: &config::Stream) -> Result<(), StreamsError> {
@@ -155,7 +148,7 @@ async fn check_partitions(bus: &Bus, config: &config::Stream) -> Result<(), Stre
     if made == ours {
         Ok(())
     } else {
-        Err(other_partitions(config, made))
+        Err(other_partitions(config, &made))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is wrong with a setting, in one line.
+//! What is wrong with a setting, or with the server that it names, in one line.
 
 /// A setting that is wrong. Its text is one line, `PARLEY_STREAM__PARTITIONS: expected …, got …`, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +26,25 @@ impl ConfigError {
     /// The setting as an environment variable, such as `PARLEY_STREAM__MAX_AGE`.
     pub fn setting(&self) -> &str {
         &self.setting
+    }
+}
+
+/// A server that did not answer within the configured wait. Its text is one line that begins with the setting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {problem}")]
+pub struct Unavailable {
+    setting: String,
+    problem: String,
+}
+
+impl Unavailable {
+    /// For example of `PARLEY_NATS__URL`: `no NATS server answered within 30 s at nats://…`. The problem must hold no
+    /// secret: pass addresses through [`crate::without_passwords`].
+    pub fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            setting: setting.into(),
+            problem: problem.into(),
+        }
     }
 }
 

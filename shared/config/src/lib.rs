@@ -26,7 +26,7 @@ pub use admin::Admin;
 pub use auth::{Auth, Secret};
 pub use connection::Connection;
 pub use duration::{BadDuration, parse_duration};
-pub use error::ConfigError;
+pub use error::{ConfigError, Unavailable};
 pub use http::Http;
 pub use log::{Format, Log};
 pub use mongodb::Mongodb;
@@ -39,6 +39,8 @@ pub use stream::{Ack, Stream};
 
 /// Exit code of a process whose configuration is wrong (`EX_USAGE`).
 pub const EXIT_CONFIG: u8 = 64;
+/// Exit code of a process whose servers did not answer in time (`EX_UNAVAILABLE`).
+pub const EXIT_UNAVAILABLE: u8 = 69;
 
 /// All settings. Every service takes the same ones and reads the sections that concern it, so that one environment
 /// serves a whole deployment.

@@ -1,28 +1,6 @@
 //! What a failed process says last: one line on stderr, and an exit code that a script can act on.
 
-use config::{ConfigError, EXIT_CONFIG};
-
-/// Exit code of a process whose servers did not answer in time (`EX_UNAVAILABLE`).
-pub const EXIT_UNAVAILABLE: u8 = 69;
-
-/// A server that did not answer within the configured wait. Its text is one line that begins with the setting.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{setting}: {problem}")]
-pub struct Unavailable {
-    setting: String,
-    problem: String,
-}
-
-impl Unavailable {
-    /// For example of `PARLEY_NATS__URL`: `no NATS server answered within 30 s at nats://…`. The problem must hold no
-    /// secret: pass addresses through [`config::without_passwords`].
-    pub fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self {
-            setting: setting.into(),
-            problem: problem.into(),
-        }
-    }
-}
+use config::{ConfigError, EXIT_CONFIG, EXIT_UNAVAILABLE, Unavailable};
 
 /// The exit code for an error: 64 if a setting is wrong, 69 if a server is away, else 1.
 pub fn exit_code(error: &anyhow::Error) -> u8 {

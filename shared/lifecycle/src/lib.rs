@@ -13,7 +13,8 @@ mod shutdown;
 mod tasks;
 
 pub use check::check;
-pub use exit::{EXIT_UNAVAILABLE, Unavailable, exit_code, report};
+pub use config::{EXIT_UNAVAILABLE, Unavailable};
+pub use exit::{exit_code, report};
 pub use problem::problem;
 pub use readiness::{METRICS, Readiness};
 pub use service::{bind, main, run_service};

@@ -44,11 +44,12 @@ impl Readiness {
 
     /// Says that a need is there, or gone. A name not known yet is added.
     pub fn set(&self, need: &'static str, there: bool) {
-        let before = self.needs.lock().insert(need, there);
-        if before != Some(there) {
+        let mut needs = self.needs.lock();
+        if needs.insert(need, there) != Some(there) {
             tracing::info!(need, there, "readiness");
+            // Under the lock: of two at once the later one is shown.
             if let Some(shown) = &self.shown {
-                shown.set(f64::from(self.is_ready()));
+                shown.set(f64::from(needs.values().all(|there| *there)));
             }
         }
     }

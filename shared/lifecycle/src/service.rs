@@ -4,12 +4,16 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 use config::{Config, ConfigError};
 use tokio::net::TcpListener;
 
 use crate::{Shutdown, check, report};
+
+/// For threads that block, when all else has ended.
+const THREADS: Duration = Duration::from_millis(500);
 
 /// A service's whole `main`: takes `--config FILE`, once or several times, and hands over to [`run_service`]; with
 /// `--check-ready` it asks the service that runs already, and ends.
@@ -77,7 +81,10 @@ where
         .and_then(|config| {
             let _telemetry = telemetry::init(&config.log, &format!("parley-{name}"))?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            runtime.block_on(async { run(config, Shutdown::on_signals()?).await })
+            let result = runtime.block_on(async { run(config, Shutdown::on_signals()?).await });
+            // A thread that waits for a name server is not waited for.
+            runtime.shutdown_timeout(THREADS);
+            result
         });
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -189,6 +189,22 @@ fn every_target_is_a_stage_with_its_program() {
 }
 
 #[test]
+fn each_image_is_built_by_one_part_and_pulled_by_none() {
+    let ours = |part: &Value| part["image"].as_str().is_some_and(|it| it.starts_with("parley"));
+    let mut built: Vec<String> = Vec::new();
+    for (name, part) in parts().iter().filter(|(_, part)| ours(part)) {
+        let image = part["image"].as_str().unwrap().to_owned();
+        if part["build"].is_null() {
+            assert_eq!(part["pull_policy"], "never", "{name}");
+        } else {
+            assert!(!built.contains(&image), "{image} is built twice: by {name} too");
+            built.push(image);
+        }
+    }
+    assert_eq!(built.len(), 5, "the tool's and the services': {built:?}");
+}
+
+#[test]
 fn ports_are_those_of_the_code_and_published_on_loopback_alone() {
     let admin = config::Admin::default().listen.port();
     let http = config::Http::default().listen.port();

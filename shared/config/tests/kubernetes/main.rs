@@ -9,4 +9,5 @@ mod flows;
 mod manifests;
 mod pods;
 mod ports;
+mod rules;
 mod settings;

@@ -7,6 +7,7 @@
 mod files;
 mod flows;
 mod manifests;
+mod operator;
 mod pods;
 mod ports;
 mod rules;

@@ -15,7 +15,10 @@ fn an_operators_pod_is_one_that_the_namespace_admits() {
     let container = &pod["containers"][0];
     assert_eq!(pod["automountServiceAccountToken"], false);
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
-    assert_eq!(pod["securityContext"]["seccompProfile"], json!({"type": "RuntimeDefault"}));
+    assert_eq!(
+        pod["securityContext"]["seccompProfile"],
+        json!({"type": "RuntimeDefault"})
+    );
     let expected = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
     assert_eq!(container["securityContext"], expected);
     // `--override-type=strategic` merges containers by their names, and `kubectl run` gives the pod's.
@@ -39,10 +42,15 @@ fn its_variables_are_settings_and_its_secrets_are_made() {
     }
     assert_eq!(container["envFrom"][0]["secretRef"]["name"], "parley-operator");
     for secret in ["parley-operator", "parley-nats-tls"] {
-        assert!(made.contains(&format!("secret(options.namespace, \"{secret}\"")), "{secret} is not made");
+        assert!(
+            made.contains(&format!("secret(options.namespace, \"{secret}\"")),
+            "{secret} is not made"
+        );
     }
     // What the page's commands use of it.
-    assert!(made.contains("\"MONGODB_BACKUP_PASSWORD\": ") && text("k8s/README.md").contains("$MONGODB_BACKUP_PASSWORD"));
+    assert!(
+        made.contains("\"MONGODB_BACKUP_PASSWORD\": ") && text("k8s/README.md").contains("$MONGODB_BACKUP_PASSWORD")
+    );
 }
 
 #[test]
@@ -52,7 +60,10 @@ fn it_asks_servers_that_are_there_and_mounts_what_it_names() {
     let services = resources("Service");
     for name in ["PARLEY_NATS__URL", "NATS_URL"] {
         let variable = list(&container["env"]).find(|it| it["name"] == name).unwrap();
-        let service = services.iter().find(|it| it["metadata"]["name"] == "parley-nats").unwrap();
+        let service = services
+            .iter()
+            .find(|it| it["metadata"]["name"] == "parley-nats")
+            .unwrap();
         let port = service["spec"]["ports"][0]["port"].as_u64().unwrap();
         assert_eq!(variable["value"], format!("tls://parley-nats:{port}"));
     }

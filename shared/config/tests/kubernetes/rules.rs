@@ -26,7 +26,10 @@ fn rules_of_a_cluster_are_those_of_prometheus() {
     if std::env::var_os("UPDATE_RULES").is_some() {
         std::fs::write(at(MADE), &made).unwrap();
     }
-    assert!(made == text(MADE), "{MADE} is not what {SOURCE} says: UPDATE_RULES=1 with this test writes it anew");
+    assert!(
+        made == text(MADE),
+        "{MADE} is not what {SOURCE} says: UPDATE_RULES=1 with this test writes it anew"
+    );
     // Of the text's indentation nobody reads: what is parsed counts.
     let source: Value = serde_saphyr::from_str(&text(SOURCE)).unwrap();
     let rule = resource("PrometheusRule", "parley");

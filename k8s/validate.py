@@ -35,6 +35,7 @@ DEFINITIONS = [
     ("github.com/cert-manager/cert-manager", "v1.18.2", "deploy/crds/*.yaml"),
     ("sigs.k8s.io/gateway-api", "v1.3.0", "config/crd/standard/*.yaml"),
     ("github.com/prometheus-operator/prometheus-operator", "v0.85.0", "example/prometheus-operator-crd/*monitors.yaml"),
+    ("github.com/prometheus-operator/prometheus-operator", "v0.85.0", "example/prometheus-operator-crd/*prometheusrules.yaml"),
 ]
 
 
@@ -74,6 +75,9 @@ def strict(schema):
     if schema.get("x-kubernetes-int-or-string"):
         return {"anyOf": [{"type": "integer"}, {"type": "string"}]}
     out = {key: strict(value) for key, value in schema.items() if key not in ("properties", "format")}
+    if isinstance(out.get("pattern"), str):
+        # Go takes a flag after the anchor, Python only before it.
+        out["pattern"] = out["pattern"].replace("^(?i)", "(?i)^")
     if "properties" in schema:
         out["properties"] = {name: strict(value) for name, value in schema["properties"].items()}
         if "additionalProperties" not in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):

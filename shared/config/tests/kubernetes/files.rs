@@ -83,3 +83,16 @@ fn images_have_the_names_of_the_services() {
         assert_eq!(image, format!("parley-{service}:latest"));
     }
 }
+
+#[test]
+fn the_development_cluster_runs_the_images_that_compose_builds() {
+    let compose: Value = serde_saphyr::from_str(&text("docker-compose.yml")).unwrap();
+    let overlay: Value = serde_saphyr::from_str(&text("k8s/overlays/dev/kustomization.yaml")).unwrap();
+    let rendered: BTreeSet<String> = list(&overlay["images"])
+        .map(|it| format!("{}:{}", string(&it["name"]), string(&it["newTag"])))
+        .collect();
+    let built: BTreeSet<String> = crate::manifests::SERVICES
+        .map(|it| string(&compose["services"][it]["image"]).to_owned())
+        .into();
+    assert_eq!(rendered, built);
+}

@@ -10,7 +10,7 @@ use crate::ports::container_ports;
 /// All that is allowed: from, to, port. In the namespace both sides have to allow it; these do.
 const NEEDED: [&str; 23] = [
     "* -> kube-system/kube-dns 53",
-    "gateway -> parley-connection 8080",
+    "envoy-gateway-system -> parley-connection 8080",
     "ingress-nginx -> parley-connection 8080",
     "monitoring -> parley-connection 9090",
     "monitoring -> parley-message 9090",

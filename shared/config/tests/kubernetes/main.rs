@@ -7,6 +7,8 @@
 mod files;
 mod flows;
 mod manifests;
+mod operator;
 mod pods;
 mod ports;
+mod rules;
 mod settings;

@@ -138,7 +138,7 @@ impl Scene {
         let seqs: Vec<u64> = seqs.filter(|it| known.insert(*it)).collect();
         let expected: Vec<u64> = (1..=sent as u64).map(|it| it * 2).collect();
         assert_eq!(seqs, expected, "the messages between events of an unknown type");
-        for kind in ["connection", "message", "push"] {
+        for kind in ["connection", "message", "presence", "push"] {
             let counts = [0, 1].map(|it| format!("{kind}-{it}"));
             let mut sum = 0.0;
             for name in counts {

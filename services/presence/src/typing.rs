@@ -52,6 +52,8 @@ fn visible(service: &Service, payload: &[u8]) -> Option<Signal> {
         })
         .ok()?;
     let Signal::Typing { user_id, .. } = &signal else {
+        // A newer version's.
+        metrics::counter!("parley_unreadable_total", "what" => "typing").increment(1);
         return None;
     };
     let invisible = service.core.lock().is_invisible(user_id);

@@ -33,7 +33,8 @@ const TIMELINES_MOST: usize = 4;
 /// How long a drain waits for requests under way.
 const GRACE: Duration = Duration::from_secs(4);
 /// How long it waits for the projectors' last batches after that; what is not acked then comes again elsewhere. A stopped
-/// replica is gone after [`GRACE`] + [`DRAIN`] + [`FLUSH`], seven seconds, at the latest.
+/// replica is gone after [`GRACE`] + [`DRAIN`] + [`FLUSH`], and four seconds more for telling others and for the process's
+/// own end, at the latest.
 const DRAIN: Duration = Duration::from_secs(2);
 const FLUSH: Duration = Duration::from_secs(1);
 /// How often the streams' identities are compared with those known.

@@ -22,8 +22,8 @@ const STATUSES_MOST: usize = 128;
 const SESSIONS_MOST: usize = 128;
 /// Entries of the bucket that wait for the loop.
 const BUCKET_QUEUE: usize = 1_024;
-/// How long a drain waits for requests under way. A stopped replica is gone after [`GRACE`] + [`DRAIN`] + [`FLUSH`], four
-/// seconds, at the latest.
+/// How long a drain waits for requests under way. A stopped replica is gone after [`GRACE`] + [`DRAIN`] + [`FLUSH`], and four
+/// seconds more for telling others and for the process's own end, at the latest.
 const GRACE: Duration = Duration::from_secs(2);
 /// For what is to be stored yet.
 const DRAIN: Duration = Duration::from_secs(1);

@@ -24,7 +24,7 @@ const FATES_MOST: usize = 4;
 /// How long a drain waits for requests under way.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long it waits for pushes under way; what is not done then comes again elsewhere. A stopped replica is gone after
-/// [`GRACE`] + [`DRAIN`] + [`FLUSH`], eight seconds, at the latest.
+/// [`GRACE`] + [`DRAIN`] + [`FLUSH`], and four seconds more for telling others and for the process's own end, at the latest.
 const DRAIN: Duration = Duration::from_secs(5);
 const FLUSH: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(200);

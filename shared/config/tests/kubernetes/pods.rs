@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::manifests::{SERVICES, at, deployment, list, pod, pod_name, resources, string, text, workloads};
 
 /// Most that a drain takes without a window, in seconds: the contract with operators.
-const DRAIN_MOST: u64 = 10;
+const DRAIN_MOST: u64 = 12;
 /// What a connection pod takes after its delay and its window (`services/connection/src/drain.rs`), in seconds.
 const LAST_SOCKETS: u64 = 6;
 /// A node under pressure is slow to send a signal.

@@ -146,8 +146,12 @@ fn stream_requests(stream: &str) -> Vec<Row> {
             ..rights(M, &[C, M, H], &[C, M])
         },
         "KV_PARLEY" => rights(M, &[C, M, H], &[M]),
+        // Nobody else has consumers there, whatever they are called.
         "KV_PRESENCE" => Rights {
             unnamed: &[P],
+            tail: &[P],
+            projector: &[P],
+            push: &[P],
             from_leader: Some(&[P]),
             ..rights(P, &[P], &[P, M])
         },

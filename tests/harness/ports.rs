@@ -5,9 +5,10 @@ use std::sync::Mutex;
 
 use rand::Rng;
 
-/// Below the kernel's ephemeral range, where any client connection might sit.
-const FIRST: u16 = 10_000;
-const LAST: u16 = 32_000;
+/// Below those that `parley up` chooses from for its servers, at random and so perhaps one that was just given here; and below
+/// the kernel's ephemeral range, where any client connection might sit.
+const FIRST: u16 = 3_000;
+const LAST: u16 = 9_999;
 
 static NEXT: Mutex<Option<u16>> = Mutex::new(None);
 

@@ -36,7 +36,7 @@ const LOOKS: u64 = 6;
 /// Runs the service until the shutdown: `admin` is the private listener for probes and metrics.
 ///
 /// # Errors
-/// [`ConfigError`] and [`Unavailable`] at the start; afterwards only when a part of the service crashes.
+/// [`config::ConfigError`] and [`Unavailable`] at the start; afterwards only when a part of the service crashes.
 pub(crate) async fn run(config: Config, admin: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     telemetry::declare("push", crate::metrics::TABLES);
     // Before anything is connected to: a key that cannot be read is a wrong setting.

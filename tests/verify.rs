@@ -106,4 +106,5 @@ async fn servers_that_the_environment_names_are_compared_as_by_the_services() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("127.0.0.1:1"), "{said}");
+    assert_eq!(output.status.code(), Some(69), "away, and not different: {said}");
 }

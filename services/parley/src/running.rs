@@ -30,7 +30,8 @@ impl Server {
         let mut config = Config::load(None, |_| {})?;
         config.nats.url = nats(self.nats.as_deref(), &self.data)?;
         config.validate()?;
-        Ok(Bus::connect(&config.nats, "parley-push").await?)
+        // No service: its answers come where an operator's do.
+        Ok(Bus::connect(&config.nats, "parley-tool").await?)
     }
 }
 
